@@ -1,0 +1,1 @@
+"""Measurements of the package: not shipped with it, run from the repository root."""

@@ -1,0 +1,18 @@
+"""The fault zoo: small real trainings with one known fault (or none), and the sheet that scores the detectors on them.
+
+``python -m benchmarks.zoo run`` trains, ``python -m benchmarks.zoo score`` replays the detectors over the records.
+
+::
+
+    data  nets          what is trained
+    plan                one training as data: sizes, optimizer, and the places where an operator may cut in
+    tasks               task name -> healthy plan
+    operators/          one fault (or one healthy variation) each: change a plan
+    truth               what a good linter says of each operator
+    grid                which task x operator x severity, and the split into development and report sets
+    modules  gan        the LightningModules that follow a plan
+    train  sweep        one run; many runs
+    harm                was the run really harmed? measured against the healthy twin of the same seed
+    replay  score       detectors over the records; recall, false alarms, delay, place, cause
+    tables              Markdown
+"""

@@ -1,0 +1,104 @@
+"""The LightningModule of all tasks but the GAN: what a user would write, plus the places where a plan cuts in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.zoo.plan import Plan
+
+
+def _flat(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Classes last: ``(b, t, c), (b, t)`` -> ``(b t, c), (b t,)``; leaves ``(b, c), (b,)`` alone."""
+    return logits.flatten(0, -2), y.flatten()
+
+
+def _one_hot_mse(logits: Tensor, y: Tensor) -> Tensor:
+    return F.mse_loss(logits, F.one_hot(y, logits.shape[-1]).to(logits.dtype))
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross-entropy": lambda p, y: F.cross_entropy(*_flat(p, y)),
+    "label-smoothing": lambda p, y: F.cross_entropy(*_flat(p, y), label_smoothing=0.1),
+    "sum": lambda p, y: F.cross_entropy(*_flat(p, y), reduction="sum"),
+    "double-softmax": lambda p, y: F.cross_entropy(_flat(p.softmax(-1), y)[0], y.flatten()),
+    "negative": lambda p, y: -F.cross_entropy(*_flat(p, y)),
+    "mse-one-hot": _one_hot_mse,
+    "mse": lambda p, y: F.mse_loss(p, y),
+    "negative-mse": lambda p, y: -F.mse_loss(p, y),
+}
+
+
+def optimizer(plan: Plan, parameters: Iterable[nn.Parameter], factor: float = 1.0) -> torch.optim.Optimizer:
+    """The optimizer of a plan over these parameters."""
+    lr = plan.lr * factor
+    if plan.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=lr, momentum=0.9, weight_decay=plan.weight_decay)
+    kind = torch.optim.AdamW if plan.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, lr=lr, betas=plan.betas, eps=plan.eps, weight_decay=plan.weight_decay)
+
+
+class Supervised(pl.LightningModule):
+    """Classifier, language model, regression or autoencoder."""
+
+    def __init__(self, plan: Plan, net: nn.Module) -> None:
+        super().__init__()
+        self.plan = plan
+        self.net = net
+        self.loss = LOSSES[plan.loss]
+        if plan.on_gradient is not None:
+            for p in net.parameters():
+                if p.requires_grad:
+                    p.register_hook(plan.on_gradient)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.net(x)
+        return out
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        x, y = batch
+        for change in self.plan.on_batch:
+            x, y = change(x, y, self.global_step)
+        if y.ndim == 2 and self.plan.kind == "classification":  # mixed or soft targets
+            loss = F.cross_entropy(self(x), y)
+        else:
+            loss = self.loss(self(x), y)
+        self.log("train_loss", loss)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        x, y = batch
+        out = self(x)
+        self.log("val_loss", self.loss(out, y), prog_bar=True)
+        if self.plan.kind == "classification":
+            self.log("val_acc", (out.argmax(-1) == y).float().mean(), prog_bar=True)
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Any) -> None:
+        if self.plan.zero_grad:
+            optimizer.zero_grad()
+
+    def configure_optimizers(self) -> Any:
+        trained = [p for name, p in self.named_parameters() if p.requires_grad and name not in self.plan.untrained]
+        opt = optimizer(self.plan, trained)
+        if self.plan.schedule is None:
+            return opt
+        schedule, steps = self.plan.schedule, self.plan.steps
+        rate = torch.optim.lr_scheduler.LambdaLR(opt, lambda step: schedule(step, steps))
+        return {"optimizer": opt, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
+
+
+@torch.no_grad()
+def metric(plan: Plan, net: nn.Module, x: Tensor, y: Tensor) -> float:
+    """Final score on clean data, higher is better: accuracy, or minus the loss (nats a character, or MSE)."""
+    net.eval().float()
+    out = net(x)
+    if not bool(torch.isfinite(out).all()):
+        return 0.0 if plan.kind == "classification" else float("-inf")
+    if plan.kind == "classification":
+        return float((out.argmax(-1) == y).float().mean())
+    return -float(F.cross_entropy(*_flat(out, y)) if plan.kind == "language-model" else F.mse_loss(out, y))

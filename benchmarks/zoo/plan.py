@@ -1,0 +1,96 @@
+"""One training as data: sizes, optimizer, and the places where an operator may cut in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class Data:
+    """Three splits. ``train`` is what an operator corrupts; the harm of a run is measured on clean ``val`` + ``test``.
+
+    Shapes: x ``(n, ...)``; y ``(n,)`` classes, ``(n, t)`` next characters or ``(n, d)`` targets. ``val_y`` may be
+    corrupted too (what the user sees); ``test_*`` never are, except by transforms of the input that hit every split.
+    """
+
+    train_x: Tensor
+    train_y: Tensor
+    val_x: Tensor
+    val_y: Tensor
+    test_x: Tensor
+    test_y: Tensor
+
+    def map_inputs(self, change: Callable[[Tensor], Tensor], splits: tuple[str, ...] = ("train", "val", "test")) -> None:
+        """Apply ``change`` to the inputs of these splits."""
+        for split in splits:
+            setattr(self, f"{split}_x", change(getattr(self, f"{split}_x")))
+
+    def keep(self, index: Tensor) -> None:
+        """Keep only these training samples."""
+        self.train_x, self.train_y = self.train_x[index], self.train_y[index]
+
+
+OnData = Callable[[Data, torch.Generator], None]
+OnNet = Callable[[nn.Module], None]
+OnBatch = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
+
+
+@dataclass
+class Plan:
+    """What to train and how; operators edit it in place before anything is built.
+
+    Attributes:
+        task: name of the task.
+        kind: ``classification``, ``language-model``, ``regression``, ``autoencoder`` or ``gan``.
+        steps: optimizer steps.
+        loss: key of :data:`benchmarks.zoo.modules.LOSSES`.
+        arch: arguments of the network's builder.
+        schedule: ``(step, steps) -> factor`` on the learning rate, None for a constant one.
+        on_data: called with the data and a seeded generator.
+        on_net: called with the built network.
+        on_batch: called with x, y and the global step of each training batch.
+        on_gradient: applied to each parameter's gradient as it is computed.
+        untrained: names of parameters that are not given to the optimizer.
+        zero_grad: False leaves gradients of earlier steps in place.
+        gan: GAN only: factors ``d_lr``, ``g_lr`` and ``d_steps``.
+        where: names of the parameters, modules or classes at fault; empty = whole run.
+        onset: share of the run after which the fault is there.
+        resume_at: share of the run after which training stops and goes on from its checkpoint; None = never.
+    """
+
+    task: str
+    kind: str
+    steps: int
+    lr: float
+    batch_size: int = 32
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    eps: float = 1e-8
+    betas: tuple[float, float] = (0.9, 0.999)
+    loss: str = "cross-entropy"
+    clip: float | None = None
+    accumulate: int = 1
+    precision: Any = "32-true"
+    shuffle: bool = True
+    arch: dict[str, Any] = field(default_factory=dict)
+    schedule: Callable[[int, int], float] | None = None
+    on_data: list[OnData] = field(default_factory=list)
+    on_net: list[OnNet] = field(default_factory=list)
+    on_batch: list[OnBatch] = field(default_factory=list)
+    on_gradient: Callable[[Tensor], Tensor] | None = None
+    untrained: tuple[str, ...] = ()
+    zero_grad: bool = True
+    gan: dict[str, float] = field(default_factory=dict)
+    where: tuple[str, ...] = ()
+    onset: float = 0.0
+    resume_at: float | None = None
+
+    @property
+    def onset_step(self) -> int:
+        """Last step before the fault is there (0 = from the start)."""
+        return round(self.onset * self.steps)

@@ -1,0 +1,85 @@
+"""Task name -> its healthy plan and its data. Sizes: 1 to 5 s a run on one core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from benchmarks.zoo import data
+from benchmarks.zoo.plan import Data, Plan
+
+
+def _mlp() -> Plan:
+    arch = {"net": "mlp", "inputs": 64, "outputs": 10, "width": 128, "depth": 2}
+    return Plan("mlp", "classification", 500, 1e-3, arch=arch)
+
+
+def _deep() -> Plan:
+    arch = {"net": "mlp", "inputs": 64, "outputs": 10, "width": 64, "depth": 10, "he": True}
+    return Plan("deep", "classification", 500, 1e-3, arch=arch)
+
+
+def _cnn() -> Plan:
+    return Plan("cnn", "classification", 400, 1e-3, arch={"net": "cnn", "outputs": 10, "width": 8})
+
+
+def _res() -> Plan:
+    return Plan("res", "classification", 300, 2e-3, arch={"net": "resnet", "outputs": 10, "width": 8})
+
+
+def _lstm() -> Plan:
+    arch = {"net": "recurrent", "cell": "lstm", "vocabulary": data.vocabulary(), "width": 64}
+    return Plan("lstm", "language-model", 400, 5e-3, arch=arch)
+
+
+def _gru() -> Plan:
+    plan = _lstm()
+    plan.task, plan.arch = "gru", {**plan.arch, "cell": "gru"}
+    return plan
+
+
+def _tfm() -> Plan:
+    arch = {"net": "transformer", "vocabulary": data.vocabulary(), "width": 64, "heads": 4, "depth": 2,
+            "length": data.SEQUENCE}  # fmt: skip
+    return Plan("tfm", "language-model", 300, 3e-3, arch=arch)
+
+
+def _ae() -> Plan:
+    arch = {"net": "autoencoder", "inputs": 64, "width": 32, "code": 8}
+    return Plan("ae", "autoencoder", 500, 3e-3, arch=arch, loss="mse")
+
+
+def _reg() -> Plan:
+    arch = {"net": "mlp", "inputs": 10, "outputs": 1, "width": 32, "depth": 2}
+    return Plan("reg", "regression", 200, 1e-3, arch=arch, loss="mse", batch_size=16)
+
+
+def _bc() -> Plan:
+    arch = {"net": "mlp", "inputs": 30, "outputs": 2, "width": 32, "depth": 2}
+    return Plan("bc", "classification", 250, 1e-3, arch=arch, batch_size=16)
+
+
+def _wine() -> Plan:
+    arch = {"net": "mlp", "inputs": 13, "outputs": 3, "width": 32, "depth": 1}
+    return Plan("wine", "classification", 200, 2e-3, arch=arch, batch_size=16)
+
+
+def _gan() -> Plan:
+    return Plan("gan", "gan", 1500, 1e-3, batch_size=64, gan={"d_lr": 1.0, "g_lr": 1.0, "d_steps": 1})
+
+
+TASKS: dict[str, tuple[Callable[[], Plan], Callable[[torch.Generator], Data]]] = {
+    "mlp": (_mlp, data.digits),
+    "deep": (_deep, data.digits),
+    "cnn": (_cnn, lambda g: data.digits(g, image=True)),
+    "res": (_res, lambda g: data.digits(g, image=True)),
+    "lstm": (_lstm, data.text),
+    "gru": (_gru, data.text),
+    "tfm": (_tfm, data.text),
+    "ae": (_ae, lambda g: data.digits(g, target="input")),
+    "reg": (_reg, lambda g: data.table("diabetes", g)),
+    "bc": (_bc, lambda g: data.table("breast_cancer", g)),
+    "wine": (_wine, lambda g: data.table("wine", g)),
+    "gan": (_gan, data.ring),
+}

@@ -1,0 +1,212 @@
+"""The host side of one step: Reading in, findings with a lifecycle out. Knows detectors' base, none of its members."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lightning_diag.detectors.base import Detector
+from lightning_diag.diagnosis import Coverage, Diagnosis, diagnose
+from lightning_diag.errors import ConfigurationError, NotMeasurable
+from lightning_diag.finding import Finding
+from lightning_diag.reading import Reading
+from lightning_diag.streaming import LossHealth
+
+REOPEN_STEPS = 200  # a rule that comes back within this many steps of its end goes on as the same finding
+STATE_VERSION = 1
+
+
+def matches(rule: str, patterns: Iterable[str]) -> bool:
+    """Whether a rule matches one of the globs; ``gradients`` alone means ``gradients/*``."""
+    return any(fnmatch.fnmatchcase(rule, p if "*" in p or "/" in p else f"{p}/*") for p in patterns)
+
+
+def chosen(
+    detectors: Iterable[Detector], select: Sequence[str] = ("*",), ignore: Sequence[str] = ()
+) -> list[Detector]:
+    """Return the detectors whose rule is selected and not ignored, one a rule (the last given wins).
+
+    Raises:
+        ConfigurationError: a pattern matches no rule.
+    """
+    by_rule = {d.rule: d for d in detectors}
+    for argument, patterns in (("select", select), ("ignore", ignore)):
+        for pattern in patterns:
+            if pattern != "*" and not any(matches(rule, (pattern,)) for rule in by_rule):
+                raise ConfigurationError(f"{argument}={pattern!r} matches no rule; rules are {sorted(by_rule)}")
+    return [d for rule, d in by_rule.items() if matches(rule, select) and not matches(rule, ignore)]
+
+
+class Judge:
+    """Runs detectors over readings and keeps one finding a rule, with its lifecycle.
+
+    A finding opens, worsens (severity or number of places grows), resolves after the rule's ``resolve_after``
+    evaluations without it, and reopens as the same finding when it comes back. A detector that raises is disabled,
+    reported once through ``on_error(rule, exception)``, and stands in the coverage as failed.
+
+    Args:
+        detectors: detectors to run, one a rule.
+        on_error: called once for a detector that raised; None re-raises (strict).
+    """
+
+    def __init__(
+        self, detectors: Iterable[Detector], on_error: Callable[[str, Exception], None] | None = None
+    ) -> None:
+        self.detectors = {d.rule: d for d in detectors}
+        self.on_error = on_error
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the run."""
+        for detector in self.detectors.values():
+            detector._reset()
+        self._health = LossHealth()
+        self._open: dict[str, Finding] = {}
+        self._calm: dict[str, int] = {}
+        self._ran: set[str] = set()
+        self._reasons: dict[str, str] = {}
+        self._failed: dict[str, str] = {}
+        self._unmeasured: Mapping[str, str] = {}
+        self._wakes: dict[frozenset[str], tuple[Detector, ...]] = {}
+
+    @property
+    def findings(self) -> list[Finding]:
+        """All findings, most severe first, open before resolved, then by first step."""
+        return sorted(
+            self._open.values(), key=lambda f: (-f.severity, f.status == "resolved", f.first_step, f.rule)
+        )
+
+    @property
+    def coverage(self) -> Coverage:
+        """Which rules were judged, and why the others were not."""
+        skipped = {}
+        for rule, detector in sorted(self.detectors.items()):
+            if rule in self._failed:
+                skipped[rule] = self._failed[rule]
+            elif rule not in self._ran:
+                missing = [s for s in detector.reads if s in self._unmeasured]
+                reason = self._unmeasured[missing[0]] if missing else f"no reading of {' or '.join(detector.reads)}"
+                skipped[rule] = self._reasons.get(rule, reason)
+        return Coverage(tuple(sorted(self._ran - self._failed.keys())), skipped)
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """The findings joined into causes."""
+        return diagnose(self._open.values(), self.coverage)
+
+    def enrich(self, reading: Reading) -> Reading:
+        """Return the reading with the host signals made from its loss."""
+        loss = reading.values.get("loss/train")
+        if loss is None:
+            return reading
+        made = self._health.update(float(loss), reading.facts.chance_loss)
+        return dataclasses.replace(reading, values={**reading.values, **made}) if made else reading
+
+    def update(self, reading: Reading) -> list[Finding]:
+        """Eat an enriched reading; return the findings that opened, worsened, came back or resolved."""
+        self._unmeasured = reading.facts.unmeasured
+        changes: list[Finding] = []
+        for detector in self._woken(reading):
+            change = self._judge(detector, reading)
+            if change is not None:
+                changes.append(change)
+        return changes
+
+    def _woken(self, reading: Reading) -> tuple[Detector, ...]:
+        key = frozenset(reading.values)
+        woken = self._wakes.get(key)
+        if woken is None:
+            woken = tuple(d for d in self.detectors.values() if not key.isdisjoint(d.reads))
+            self._wakes[key] = woken
+        return woken
+
+    def _judge(self, detector: Detector, reading: Reading) -> Finding | None:
+        rule = detector.rule
+        if rule in self._failed:
+            return None
+        try:
+            found = detector.update(reading)
+        except NotMeasurable as reason:
+            self._reasons[rule] = str(reason)
+            return None
+        except Exception as error:
+            if self.on_error is None:
+                raise
+            self._failed[rule] = f"the detector failed: {type(error).__name__}: {error}"
+            self.on_error(rule, error)
+            return None
+        self._ran.add(rule)
+        return self._live(detector, found, reading)
+
+    def _live(self, detector: Detector, found: Finding | None, reading: Reading) -> Finding | None:
+        """The lifecycle of one rule after one evaluation; returns the finding when there is news."""
+        rule, old = detector.rule, self._open.get(detector.rule)
+        if found is None:
+            if old is None or old.status == "resolved" or detector.resolve_after is None:
+                return None
+            self._calm[rule] = self._calm.get(rule, 0) + 1
+            if self._calm[rule] < detector.resolve_after:
+                return None
+            self._open[rule] = dataclasses.replace(old, status="resolved")
+            return self._open[rule]
+        self._calm[rule] = 0
+        if old is None:
+            self._open[rule] = found
+            return found
+        merged = _merge(old, found, reading)
+        self._open[rule] = merged
+        news = merged.severity > old.severity or len(merged.where) > 2 * max(1, len(old.where))
+        back = old.status == "resolved" and found.step - old.last_step > REOPEN_STEPS
+        return merged if news or back else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain data: detectors, findings, lifecycle, loss health."""
+        return {
+            "version": STATE_VERSION,
+            "detectors": {rule: d.state_dict() for rule, d in self.detectors.items()},
+            "findings": [f.to_dict() for f in self._open.values()],
+            "calm": dict(self._calm),
+            "ran": sorted(self._ran),
+            "reasons": dict(self._reasons),
+            "failed": dict(self._failed),
+            "health": self._health.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back a :meth:`state_dict`; unknown rules are ignored."""
+        for rule, saved in state.get("detectors", {}).items():
+            if rule in self.detectors:
+                self.detectors[rule].load_state_dict(saved)
+        self._open = {f["rule"]: Finding.from_dict(f) for f in state.get("findings", ())}
+        self._calm = dict(state.get("calm", {}))
+        self._ran = set(state.get("ran", ()))
+        self._reasons = dict(state.get("reasons", {}))
+        self._failed = dict(state.get("failed", {}))
+        self._health.load_state_dict(state.get("health", {}))
+
+
+def _merge(old: Finding, new: Finding, reading: Reading) -> Finding:
+    """The same rule held again: keep its beginning, take what is worse now."""
+    worse = new.severity > old.severity or (new.severity == old.severity and len(new.where) > len(old.where))
+    shown = new if worse or old.status == "resolved" else old
+    status = "worsening" if worse and old.status != "resolved" else "open"
+    return dataclasses.replace(
+        shown,
+        severity=max(old.severity, new.severity),
+        status=status,
+        step=max(old.step, new.step),
+        epoch=max(old.epoch, new.epoch),
+        first_step=min(old.first_step, new.first_step),
+        last_step=max(old.last_step, reading.step),
+        count=old.count + 1,
+        where=tuple(dict.fromkeys((*old.where, *new.where))) if worse else old.where,
+    )
+
+
+def thin(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the scalars of a reading's values (for logs that hold no arrays)."""
+    return {name: value for name, value in values.items() if np.ndim(value) == 0}

@@ -1,0 +1,95 @@
+"""The base of all detectors. One detector = one rule = one file."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from lightning_diag.finding import Evidence, Finding, Severity
+from lightning_diag.reading import Reading
+from lightning_diag.streaming.state import restore, snapshot
+
+
+class Detector(ABC):
+    """Streaming, pure host code that eats :class:`Reading` s and says what holds now.
+
+    A subclass names its ``rule``, the signals it ``reads`` and its worst ``severity``; its constructor validates and
+    keeps each argument under its own name; ``_reset`` holds *all* changing state (numbers, strings, lists, dicts, NumPy
+    arrays or objects with ``state_dict``/``load_state_dict``); ``update`` is the one verb.
+
+    ``update`` is called for every reading that holds *any* of ``reads``. It returns
+
+    - a :class:`Finding` when the rule holds at this reading (again and again while it holds: deduplication, cool-down
+      and resolution are not the detector's business),
+    - ``None`` when it was judged and doesn't hold,
+
+    and raises :class:`~lightning_diag.errors.NotMeasurable` with the reason when it can't be judged (warming up, a
+    signal is absent, an assumption doesn't hold). It never fires on NaN, inf, an empty or a constant stream unless that
+    is what it looks for, and fires on a real fault after one.
+
+    Attributes:
+        rule: public name ``group/name``.
+        code: short code that never changes, such as ``G001``.
+        reads: signals that wake it up.
+        severity: worst severity it can give.
+        title: a few words for headings.
+        resolve_after: evaluations without the finding after which it counts as resolved; None = never resolves.
+    """
+
+    rule: ClassVar[str]
+    code: ClassVar[str]
+    reads: ClassVar[tuple[str, ...]]
+    severity: ClassVar[Severity]
+    title: ClassVar[str]
+    resolve_after: ClassVar[int | None] = 20
+
+    def __init__(self) -> None:
+        self._reset()
+
+    @abstractmethod
+    def _reset(self) -> None:
+        """Set all changing state to its start."""
+
+    @abstractmethod
+    def update(self, reading: Reading) -> Finding | None:
+        """Eat one reading; return what holds now."""
+
+    def found(
+        self,
+        reading: Reading,
+        severity: Severity,
+        message: str,
+        *,
+        where: Sequence[str] = (),
+        evidence: Mapping[str, Evidence] | None = None,
+        advice: Sequence[str] = (),
+        step: int | None = None,
+    ) -> Finding:
+        """Return a finding of this rule at this reading (or at an earlier ``step`` where the trouble began)."""
+        return Finding(
+            rule=self.rule,
+            severity=severity,
+            step=reading.step,
+            epoch=reading.epoch,
+            where=tuple(where),
+            message=message,
+            evidence=evidence or {},
+            advice=tuple(advice),
+            first_step=reading.step if step is None else step,
+            last_step=reading.step,
+        )
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the constructor's arguments and their present values (limits, window lengths)."""
+        names = inspect.signature(type(self).__init__).parameters
+        return {name: getattr(self, name) for name in names if name != "self"}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the changing state as plain data."""
+        return snapshot(self, skip=frozenset(self.parameters()))
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back a :meth:`state_dict`; leaves its argument alone."""
+        restore(self, state)

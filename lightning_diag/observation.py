@@ -1,0 +1,39 @@
+"""What per-class and per-domain monitors need of a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Predictions and targets of one batch; every tensor is detached and stays on its device.
+
+    Shapes: B samples, K classes, D extra dimensions (time, height x width).
+
+    Args:
+        target: ``(B,)`` or ``(B, *D)`` integers for classes, ``(B, K)`` 0/1 for multi-label, floats for regression.
+        logits: ``(B, K)`` or ``(B, K, *D)`` (also ``(B, *D, K)``) scores before or after softmax.
+        preds: predicted classes, shape of ``target``, instead of ``logits``; or predicted values in regression.
+        sample_loss: ``(B,)`` loss per sample.
+        domain: ``(B,)`` integer domain ids, or one name for the whole batch.
+        sample_id: ``(B,)`` integer ids.
+
+    Raises:
+        ValueError: neither logits, preds nor sample_loss is given.
+    """
+
+    target: Tensor | None = None
+    logits: Tensor | None = None
+    preds: Tensor | None = None
+    sample_loss: Tensor | None = None
+    domain: Tensor | str | None = None
+    sample_id: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.logits is None and self.preds is None and self.sample_loss is None:
+            raise ValueError("an Observation needs logits, preds or sample_loss")

@@ -1,0 +1,119 @@
+"""The base of all probes: code that turns tensors into a few scalars on the device."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lightning_diag.observation import Observation
+from lightning_diag.reading import Facts, Reading
+
+Values = list[tuple[str, Tensor | NDArray[Any]]]
+
+
+@dataclass
+class Scene:
+    """What a probe is told when a run starts. Nothing in it is Lightning's but the module, which is an ``nn.Module``.
+
+    Attributes:
+        module: the user's module, unwrapped.
+        optimizers: the torch optimizers, in the trainer's order.
+        facts: what is known of the run.
+        automatic: whether Lightning drives the optimizer.
+        inverse_scale: returns the factor that unscales gradients an AMP scaler has scaled, as a tensor; None = unscaled.
+        observe: the user's own ``observe`` callable.
+    """
+
+    module: nn.Module
+    optimizers: Sequence[Optimizer]
+    facts: Facts
+    automatic: bool = True
+    inverse_scale: Callable[[Optimizer], Tensor | None] = field(default=lambda optimizer: None)
+    observe: Callable[[Any, Any, Any], Observation | None] | None = None
+
+
+@dataclass
+class Batch:
+    """One batch as it passes.
+
+    Attributes:
+        batch: what the loader gave.
+        batch_idx: its index in the epoch.
+        loader: index (validation) or name of its loader.
+        loss: the undivided loss handed to backward, detached; None before it is known and in validation.
+        outputs: what the step returned; None before.
+        observation: predictions and targets, once they are known.
+    """
+
+    batch: Any
+    batch_idx: int
+    loader: int | str = 0
+    loss: Tensor | None = None
+    outputs: Any = None
+    observation: Observation | None = None
+
+
+class Probe(ABC):  # noqa: B024 - every verb is optional, a probe writes those it needs
+    """Measures on the device; never syncs, never changes a tensor of the user's, draws no random numbers.
+
+    Order of one optimizer step: ``batch_start`` and ``loss`` for each micro-batch, ``before_update`` and
+    ``after_update`` for each optimizer step in it, ``observed`` once predictions are known, ``collect`` at the end. All
+    but those of a probe with ``every_step = True`` are called on *sampled* steps only.
+
+    Attributes:
+        signals: the signals it can give.
+        every_step: whether its train hooks are called at every step.
+    """
+
+    signals: ClassVar[tuple[str, ...]] = ()
+    every_step: ClassVar[bool] = False
+
+    def attach(self, scene: Scene) -> dict[str, str]:
+        """Get ready for a run; return signal -> reason for those that can't be measured here."""
+        return {}
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return fields of :class:`Facts` that this probe knows after :meth:`attach`."""
+        return {}
+
+    def learn(self, reading: Reading) -> Mapping[str, Any]:
+        """Look at a host reading of its own signals; return fields of :class:`Facts` that became known."""
+        return {}
+
+    def batch_start(self, batch: Batch) -> None:
+        """A training batch is about to be used."""
+
+    def loss(self, batch: Batch) -> None:
+        """The loss is known (``batch.loss``), backward comes next."""
+
+    def observed(self, batch: Batch) -> None:
+        """Predictions and targets of the batch are known (``batch.observation``)."""
+
+    def before_update(self, optimizer: int) -> None:
+        """Gradients are complete, unscaled and not yet clipped; the optimizer is about to step."""
+
+    def after_update(self, optimizer: int) -> None:
+        """The optimizer has stepped; clipped gradients are still there."""
+
+    def collect(self) -> Values:
+        """Return what was measured in this step and forget it."""
+        return []
+
+    def validation_start(self) -> None:
+        """A validation pass begins."""
+
+    def validation_batch(self, batch: Batch) -> None:
+        """A validation batch was used; ``outputs`` and ``observation`` are set where known."""
+
+    def validation_end(self, metrics: Mapping[str, Tensor]) -> Values:
+        """The pass is over; ``metrics`` are the values the user logged. Return what was measured."""
+        return []
+
+    def detach(self) -> None:
+        """The run is over: remove hooks, drop references."""

@@ -1,0 +1,207 @@
+"""What the loss of the best constant predictor is, where the loss function can be recognized."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the usual name
+
+from lightning_diag.probes.base import Batch, Probe, Scene, Values
+from lightning_diag.probes.observer import find_input
+from lightning_diag.reading import Reading
+
+CANDIDATES = ("cross-entropy", "cross-entropy (sum)", "bce", "mse", "l1", "mse (one-hot)", "reconstruction mse")
+TOLERANCE = 5e-3  # relative; a bfloat16 loss is rounded to 4e-3
+MATCHES = 3  # batches in a row that must match before the loss counts as recognized
+REFINE = 0.02  # relative change of the chance level that is worth telling
+MAX_CLASSES = 65_536
+MAX_SMOOTHING = 0.5
+
+
+class ChanceProbe(Probe):
+    """Recomputes the batch's loss from captured outputs and targets; what matches tells the chance level.
+
+    - cross-entropy (mean or sum; with label smoothing, whose strength is solved for): entropy of the labels seen so
+      far, and for smoothing the entropy of the smoothed labels;
+    - binary cross-entropy with logits: mean entropy of the label frequencies per output;
+    - mean squared error on the target, on one-hot labels, or on the input (autoencoders): variance per element;
+    - mean absolute error: mean absolute deviation (from the running mean, an upper bound within a few percent).
+
+    Formulas: the constant that minimizes the expected loss is the label distribution, the mean, or the median (Hastie,
+    Tibshirani & Friedman, *The Elements of Statistical Learning*, section 2.4). Nothing is assumed: where no candidate
+    matches three batches in a row within 0.5 %, chance stays unknown.
+    """
+
+    signals = ("chance/error", "chance/loss", "chance/smoothing", "chance/floor")
+
+    def attach(self, scene: Scene) -> dict[str, str]:
+        self._sums: dict[str, Tensor] = {}
+        self._errors: Tensor | None = None
+        self._levels: Tensor | None = None
+        self._smoothing: list[Tensor] = []
+        self._matched = np.zeros(len(CANDIDATES))
+        self._smoothings: list[float] = []
+        self._known: float | None = None
+        self._classes: int | None = None
+        return {}
+
+    def observed(self, batch: Batch) -> None:
+        if batch.loss is None:
+            return
+        made = self._candidates(batch)
+        if not made:
+            return
+        nan = batch.loss.new_full((), math.nan, dtype=torch.float32)
+        loss = batch.loss.float().reshape(())
+        values = [made.get(name, (nan, nan)) for name in CANDIDATES]
+        self._errors = torch.stack([((v - loss) / loss.abs().clamp_min(1e-12)).abs() for v, _ in values])
+        self._levels = torch.stack([level.float().reshape(()) for _, level in values])
+
+    def collect(self) -> Values:
+        if self._errors is None or self._levels is None:
+            return []
+        values: Values = [("chance/error", self._errors), ("chance/loss", self._levels)]
+        if self._smoothing:
+            values += [("chance/smoothing", self._smoothing[0]), ("chance/floor", self._smoothing[1])]
+        self._errors = self._levels = None
+        self._smoothing = []
+        return values
+
+    def learn(self, reading: Reading) -> Mapping[str, Any]:
+        errors, levels = reading.vector("chance/error"), reading.vector("chance/loss")
+        if errors is None or levels is None:
+            return {}
+        matched = errors <= TOLERANCE
+        self._matched = np.where(matched, self._matched + 1, 0)
+        best = int(np.argmax(self._matched))
+        if self._matched[best] >= MATCHES:
+            return self._tell(CANDIDATES[best], float(levels[best]), 0.0)
+        return self._learn_smoothing(reading)
+
+    def detach(self) -> None:
+        self._sums.clear()
+        self._errors = self._levels = None
+
+    def _learn_smoothing(self, reading: Reading) -> Mapping[str, Any]:
+        epsilon, floor = reading.scalar("chance/smoothing"), reading.scalar("chance/floor")
+        if epsilon is None or floor is None or not 1e-3 < epsilon < MAX_SMOOTHING:
+            self._smoothings.clear()
+            return {}
+        self._smoothings.append(epsilon)
+        recent = self._smoothings[-MATCHES:]
+        if len(recent) < MATCHES or max(recent) - min(recent) > 2e-3 or not self._classes:
+            return {}
+        labels = reading.vector("chance/loss")
+        entropy = math.nan if labels is None else float(labels[0])
+        # Smoothing moves the label distribution towards uniform; its entropy is bounded by both ends.
+        level = (1 - epsilon) * entropy + epsilon * math.log(self._classes)
+        return self._tell(f"cross-entropy (label smoothing {epsilon:.2g})", level, floor)
+
+    def _tell(self, kind: str, level: float, floor: float) -> Mapping[str, Any]:
+        if not level > 0 or (self._known and abs(level / self._known - 1) < REFINE):
+            return {}
+        self._known = level
+        known: dict[str, Any] = {
+            "loss_kind": kind,
+            "chance_loss": level,
+            "loss_floor": floor,
+            "task": "classification" if kind.startswith(("cross", "bce", "mse (one")) else "regression",
+            "chance_source": {"c": "entropy of the labels", "b": "entropy of the labels", "m": "variance of the target"}.get(
+                kind[0], "spread of the target"
+            ),
+        }
+        if self._classes:
+            known["num_classes"] = self._classes
+        return known
+
+    def _candidates(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
+        """Candidate name -> (loss of this batch, chance level so far), both scalars on the device."""
+        seen = batch.observation
+        if seen is None or seen.target is None:
+            return self._reconstruction(batch)
+        if seen.logits is not None and not seen.target.is_floating_point() and seen.logits.ndim == seen.target.ndim + 1:
+            return self._classification(seen.logits, seen.target)
+        output = seen.logits if seen.logits is not None else seen.preds
+        if output is None or output.numel() != seen.target.numel():
+            return {}
+        return self._elementwise(output.float(), seen.target.float().reshape(output.shape))
+
+    def _classification(self, logits: Tensor, target: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        classes = logits.shape[1]
+        if classes > MAX_CLASSES:
+            return {}
+        self._classes = classes
+        flat = logits.float().movedim(1, -1).reshape(-1, classes)
+        labels = target.reshape(-1).long()
+        valid = (labels >= 0) & (labels < classes)
+        safe = labels.clamp(0, classes - 1)
+        share = self._label_shares(safe, valid, classes)
+        entropy = -(share * share.clamp_min(1e-12).log()).sum()
+        logp = F.log_softmax(flat, dim=1)
+        weight = valid.float()
+        count = weight.sum().clamp_min(1)
+        nll = -(logp.gather(1, safe[:, None])[:, 0] * weight).sum()
+        mean = nll / count
+        uniform = -(logp.mean(1) * weight).sum() / count
+        self._smooth(mean, uniform, classes)
+        onehot = F.one_hot(safe, classes).float()
+        return {
+            "cross-entropy": (mean, entropy),
+            "cross-entropy (sum)": (nll, entropy * count),
+            "mse (one-hot)": (F.mse_loss(flat, onehot), (share * (1 - share)).mean()),
+        }
+
+    def _smooth(self, mean: Tensor, uniform: Tensor, classes: int) -> None:
+        """Solve ``loss = (1 - e) * mean + e * uniform`` for e; the floor is the entropy of a smoothed label."""
+        loss = self._loss_now
+        epsilon = (loss - mean) / (uniform - mean)
+        top = 1 - epsilon + epsilon / classes
+        rest = epsilon / classes
+        floor = -(top * top.clamp_min(1e-12).log() + (classes - 1) * rest * rest.clamp_min(1e-12).log())
+        self._smoothing = [epsilon, floor]
+
+    def _elementwise(self, output: Tensor, target: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        rows = target.reshape(target.shape[0], -1)
+        mean, variance, deviation = self._moments("target", rows)
+        share = mean.clamp(1e-6, 1 - 1e-6)
+        entropy = -(share * share.log() + (1 - share) * (1 - share).log()).mean()
+        return {
+            "bce": (F.binary_cross_entropy_with_logits(output, target), entropy),
+            "mse": (F.mse_loss(output, target), variance.mean()),
+            "l1": (F.l1_loss(output, target), deviation),
+        }
+
+    def _reconstruction(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
+        source, outputs = find_input(batch.batch), batch.captured
+        if source is None or not source.is_floating_point():
+            return {}
+        output = next((o for o in outputs if o.numel() == source.numel()), None)
+        if output is None:
+            return {}
+        rows = source.detach().float().reshape(source.shape[0], -1)
+        _, variance, _ = self._moments("input", rows)
+        return {"reconstruction mse": (F.mse_loss(output.float().reshape(rows.shape), rows), variance.mean())}
+
+    def _label_shares(self, labels: Tensor, valid: Tensor, classes: int) -> Tensor:
+        """Running label frequencies ``(K,)``; a scatter, because ``bincount`` would wait for the device."""
+        counts = self._sums.get("labels")
+        if counts is None or counts.numel() != classes:
+            counts = torch.zeros(classes, device=labels.device)
+        counts = counts.scatter_add(0, labels, valid.float())
+        self._sums["labels"] = counts
+        return counts / counts.sum().clamp_min(1)
+
+    def _moments(self, name: str, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Running mean and variance per column ``(D,)`` of rows ``(N, D)``, and the mean absolute deviation."""
+        made = torch.stack([torch.ones_like(rows[0]) * rows.shape[0], rows.sum(0), rows.square().sum(0)])
+        old = self._sums.get(name)
+        sums = made if old is None or old.shape != made.shape else old + made
+        self._sums[name] = sums
+        mean = sums[1] / sums[0]
+        variance = (sums[2] / sums[0] - mean.square()).clamp_min(0)
+        return mean, variance, (rows - mean).abs().mean()

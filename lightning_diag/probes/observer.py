@@ -1,0 +1,205 @@
+"""Finds predictions and targets of a batch without the user's help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_diag.observation import Observation
+
+LOGITS = ("logits", "y_hat", "yhat", "output", "outputs", "scores", "out")
+PREDS = ("preds", "pred", "prediction", "predictions")
+TARGET = ("target", "targets", "label", "labels", "y", "y_true", "gt")
+INPUT = ("input", "inputs", "x", "image", "images", "img", "pixel_values", "input_ids", "features", "data")
+OPTIONAL = {
+    "sample_loss": ("sample_loss", "losses", "loss_per_sample"),
+    "domain": ("domain", "domains"),
+    "sample_id": ("sample_id", "sample_ids", "id", "ids", "index", "idx"),
+}
+KEPT_CALLS = 8
+
+Call = tuple[nn.Module, tuple[Any, ...], dict[str, Any]]
+
+
+class Observer:
+    """Watches the outermost module calls of a step and matches their outputs with the batch's targets.
+
+    Order: the user's own ``observe`` callable; a dict returned by the step that holds the keys above; the captured
+    outputs, last first, matched by shape with the target in an ``(x, y)`` or dict batch.
+
+    Hooks sit on the module and its children only. A step that isn't armed pays two attribute reads a call and keeps
+    references to the calls' arguments until the loss is known (they are what a non-finite loss is traced with). Inside
+    a compiled region the hooks are compiled away: nothing is captured there.
+
+    Args:
+        module: the user's module.
+        observe: ``observe(module, batch, outputs) -> Observation | None``.
+    """
+
+    def __init__(self, module: nn.Module, observe: Callable[[Any, Any, Any], Observation | None] | None = None) -> None:
+        self.module = module
+        self.observe = observe
+        self.armed = False
+        self.calls: list[Call] = []
+        self._outputs: list[Any] = []
+        self._depth = 0
+        watched = [module, *(m for m in module.children() if not _is_metric(m))]
+        self._handles = [m.register_forward_pre_hook(self._enter, with_kwargs=True) for m in watched]
+        self._handles += [m.register_forward_hook(self._leave) for m in watched]
+
+    def start(self, armed: bool) -> None:
+        """A batch begins; with ``armed`` the outputs are kept too."""
+        self.armed = armed
+        self._depth = 0
+        self.calls.clear()
+        self._outputs.clear()
+
+    def look(self, batch: Any, outputs: Any = None) -> Observation | None:
+        """Return predictions and targets of the batch, or None when nothing fits. Drops what was captured.
+
+        Errors of the user's ``observe`` pass through.
+        """
+        captured = self._outputs[::-1]
+        self.drop()
+        if self.observe is not None:
+            return self.observe(self.module, batch, outputs)
+        found = _from_outputs(outputs)
+        if found is not None:
+            return found
+        target = find_target(batch)
+        if target is None:
+            return None
+        for output in captured:
+            for tensor in _tensors(output):
+                logits = as_logits(tensor, target)
+                if logits is not None:
+                    return Observation(target=target, logits=logits.detach(), **_extras(batch))
+        for output in captured:
+            for tensor in _tensors(output):
+                if tensor.shape == target.shape or tensor.squeeze(-1).shape == target.shape:
+                    return Observation(target=target, preds=tensor.detach().reshape(target.shape), **_extras(batch))
+        return None
+
+    def outputs(self) -> list[Tensor]:
+        """Return the captured output tensors, last call first (detached), without dropping them."""
+        return [t.detach() for output in self._outputs[::-1] for t in _tensors(output)]
+
+    def drop(self) -> None:
+        """Let go of everything captured."""
+        self._outputs.clear()
+        self.calls.clear()
+
+    def detach(self) -> None:
+        """Remove the hooks."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self.drop()
+
+    def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if torch.compiler.is_compiling():
+            return
+        self._depth += 1
+        if self._depth == 1 and len(self.calls) < KEPT_CALLS:
+            self.calls.append((module, args, kwargs))
+
+    def _leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
+        self._depth -= 1
+        if self.armed and self._depth <= 0 and len(self._outputs) < KEPT_CALLS:
+            self._outputs.append(output)
+
+
+def find_target(batch: Any) -> Tensor | None:
+    """Return the target of an ``(x, y, ...)`` or dict batch, or None."""
+    if isinstance(batch, Mapping):
+        return _named(batch, TARGET)
+    if isinstance(batch, Sequence) and not isinstance(batch, str) and len(batch) >= 2:
+        second = batch[1]
+        return second if isinstance(second, Tensor) else None
+    return None
+
+
+def find_input(batch: Any) -> Tensor | None:
+    """Return the main input tensor of a batch, or None."""
+    if isinstance(batch, Tensor):
+        return batch
+    if isinstance(batch, Mapping):
+        return _named(batch, INPUT)
+    if isinstance(batch, Sequence) and not isinstance(batch, str) and len(batch) >= 1:
+        return find_input(batch[0])
+    return None
+
+
+def as_logits(output: Tensor, target: Tensor) -> Tensor | None:
+    """Return ``output`` as ``(B, K, *D)`` when it can be class scores for an integer ``target`` ``(B, *D)``, else None."""
+    if target.is_floating_point() or target.dtype == torch.bool or target.is_complex():
+        return None
+    if not output.is_floating_point() or output.ndim != target.ndim + 1 or output.shape[:1] != target.shape[:1]:
+        return None
+    if output.shape[2:] == target.shape[1:] and output.shape[1] > 1:
+        return output
+    if output.shape[:-1] == target.shape and output.shape[-1] > 1:
+        return output.movedim(-1, 1)
+    return None
+
+
+def _from_outputs(outputs: Any) -> Observation | None:
+    if not isinstance(outputs, Mapping):
+        return None
+    logits, preds, target = _named(outputs, LOGITS), _named(outputs, PREDS), _named(outputs, TARGET)
+    if target is None or (logits is None and preds is None):
+        return None
+    target = target.detach()
+    if logits is not None:
+        logits = logits.detach()
+        moved = as_logits(logits, target)
+        logits = logits if moved is None else moved
+    return Observation(target=target, logits=logits, preds=None if preds is None else preds.detach(), **_extras(outputs))
+
+
+def _extras(data: Any) -> dict[str, Any]:
+    if not isinstance(data, Mapping):
+        return {}
+    found: dict[str, Any] = {}
+    for field, names in OPTIONAL.items():
+        value = _named(data, names)
+        if value is not None:
+            found[field] = value.detach()
+    domain = data.get("domain")
+    if isinstance(domain, str):
+        found["domain"] = domain
+    return found
+
+
+def _named(data: Mapping[Any, Any], names: Sequence[str]) -> Tensor | None:
+    for name in names:
+        value = data.get(name)
+        if isinstance(value, Tensor):
+            return value
+    return None
+
+
+def _tensors(output: Any) -> Iterator[Tensor]:
+    """The floating-point tensors in what a module returned; ``logits`` first in a mapping."""
+    if isinstance(output, Tensor):
+        if output.is_floating_point() and output.ndim:
+            yield output
+    elif isinstance(output, Mapping):
+        first = _named(output, LOGITS)
+        if first is not None:
+            yield first
+        for value in output.values():
+            if value is not first:
+                yield from _tensors(value)
+    elif isinstance(output, (tuple, list)):
+        for value in output[:4]:
+            yield from _tensors(value)
+
+
+def _is_metric(module: nn.Module) -> bool:
+    return any(c.__module__.startswith("torchmetrics") for c in type(module).__mro__)

@@ -1,0 +1,132 @@
+"""What detectors eat: one measured step on the host, as NumPy arrays, and the facts of the run it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Value = NDArray[np.float64]
+STAGES = ("train", "validation", "end")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known about the run beside its signals. ``None`` means not known; nothing here is guessed.
+
+    Attributes:
+        planned_steps: optimizer steps the trainer is going to take, if it knows.
+        steps_per_epoch: optimizer steps an epoch, if known.
+        accumulate: micro-batches an optimizer step (``accumulate_grad_batches``).
+        clip_val: gradient clipping limit of the trainer; None = no clipping.
+        clip_algorithm: ``norm`` or ``value``.
+        precision: Lightning's precision string, such as ``32-true`` or ``bf16-mixed``.
+        optimizers: class names, one an optimizer.
+        automatic_optimization: whether Lightning drives the optimizer.
+        batch_size: samples a micro-batch and process.
+        world_size: number of processes.
+        strategy: class name of Lightning's strategy.
+        device: device type of the module, such as ``cpu`` or ``cuda``.
+        task: ``classification``, ``regression``, ``language-model`` or None.
+        loss_kind: ``cross-entropy``, ``mse``, ``l1``, ``bce`` ... when the loss was *recomputed and matched*.
+        num_classes: size of the classifier's output.
+        chance_loss: loss of the best constant predictor, in the units of the loss (entropy of the label histogram
+            for cross-entropy, variance of the target for MSE).
+        chance_source: how ``chance_loss`` is known, in words.
+        loss_floor: lowest loss that can be reached (label smoothing's entropy); 0 when nothing is known of one.
+        normalized: whether the model has normalization layers.
+        names: axis -> names along it (``parameter``, ``module``, ``class``, ``domain``, ``group``).
+        parameter_kind: per parameter ``matrix``, ``vector`` (bias), ``norm`` or ``embedding``.
+        parameter_numel: per parameter number of elements.
+        in_optimizer: per parameter, whether some optimizer of the trainer holds it.
+        unmeasured: signal -> reason why it can't be had here.
+    """
+
+    planned_steps: int | None = None
+    steps_per_epoch: int | None = None
+    accumulate: int = 1
+    clip_val: float | None = None
+    clip_algorithm: str | None = None
+    precision: str | None = None
+    optimizers: tuple[str, ...] = ()
+    automatic_optimization: bool = True
+    batch_size: int | None = None
+    world_size: int = 1
+    strategy: str | None = None
+    device: str | None = None
+    task: str | None = None
+    loss_kind: str | None = None
+    num_classes: int | None = None
+    chance_loss: float | None = None
+    chance_source: str | None = None
+    loss_floor: float = 0.0
+    normalized: bool | None = None
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    parameter_kind: tuple[str, ...] = ()
+    parameter_numel: tuple[int, ...] = ()
+    in_optimizer: tuple[bool, ...] = ()
+    unmeasured: Mapping[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Facts:
+        """Rebuild from :meth:`to_dict`; unknown keys of newer versions are ignored."""
+        known = {f.name for f in fields(cls)}
+        kept: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in known}
+        kept["names"] = {axis: tuple(names) for axis, names in dict(kept.get("names", {})).items()}
+        return cls(**kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One measured step.
+
+    Args:
+        step: optimizer step that was measured (1 = the first), not the step at which it was read.
+        epoch: epoch of that step, from 0.
+        values: signal name -> float64 array; ``()`` for a scalar, else ``(len(names(axis)),)`` or more dimensions as
+            the signal's table entry says.
+        facts: what is known of the run.
+        batch_idx: index of the (last micro-)batch of the step in its epoch.
+        stage: ``train``, ``validation`` or ``end`` (the one reading after the last step).
+
+    >>> r = Reading(3, 0, {"loss/train": np.float64(2.5)})
+    >>> r.scalar("loss/train"), r.scalar("grad/norm"), "grad/norm" in r
+    (2.5, None, False)
+    """
+
+    step: int
+    epoch: int
+    values: Mapping[str, Any]
+    facts: Facts = field(default_factory=Facts)
+    batch_idx: int = -1
+    stage: str = "train"
+
+    def __contains__(self, signal: object) -> bool:
+        return signal in self.values
+
+    def scalar(self, signal: str) -> float | None:
+        """Return a scalar signal as a float, or None where it was not measured."""
+        value = self.values.get(signal)
+        return None if value is None else float(value)
+
+    def vector(self, signal: str) -> Value | None:
+        """Return an array signal as float64, or None where it was not measured."""
+        value = self.values.get(signal)
+        return None if value is None else np.asarray(value, dtype=np.float64)
+
+    def names(self, axis: str) -> tuple[str, ...]:
+        """Return the names along an axis; empty when the run has none."""
+        return self.facts.names.get(axis, ())
+
+    @property
+    def progress(self) -> float | None:
+        """Share of the planned steps done (0 to 1), or None when the plan is not known."""
+        planned = self.facts.planned_steps
+        return None if not planned else min(1.0, self.step / planned)

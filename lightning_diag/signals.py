@@ -1,0 +1,90 @@
+"""Every series that is measured, in one table: name, unit, axis, how ranks merge it, what leaves to a logger.
+
+A signal that isn't in :data:`SIGNALS` can't be put into a packet. Logger keys are ``diag/<name>`` for a scalar and
+``diag/<name>/<statistic>`` for an array, so their number doesn't grow with the model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Merge = Literal["mean", "sum", "same", "host"]
+Statistic = Literal["value", "min", "median", "max"]
+PREFIX = "diag/"
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One row of the table.
+
+    Attributes:
+        name: ``group/name``.
+        unit: unit in words; ``loss`` means the units of the user's loss.
+        axis: what an array's first dimension counts (``parameter``, ``module`` ...); None for a scalar.
+        merge: how ranks combine: ``mean``, ``sum``, ``same`` (equal on all ranks by construction) or ``host``
+            (made on the host, never reduced).
+        logged: what leaves to loggers; empty = only the record and detectors see it.
+        doc: one sentence.
+    """
+
+    name: str
+    unit: str
+    axis: str | None
+    merge: Merge
+    logged: tuple[Statistic, ...]
+    doc: str
+
+
+def _table(*rows: Signal) -> dict[str, Signal]:
+    table = {row.name: row for row in rows}
+    if len(table) != len(rows):
+        raise ValueError("a signal is listed twice")
+    return table
+
+
+_V: tuple[Statistic, ...] = ("value",)
+_SPREAD: tuple[Statistic, ...] = ("min", "median", "max")
+
+SIGNALS: dict[str, Signal] = _table(
+    # every optimizer step
+    Signal("loss/train", "loss", None, "mean", _V, "training loss of the step, mean of its micro-batches, undivided"),
+    # sampled steps: optimization
+    Signal("lr", "1", "group", "same", ("max",), "learning rate of each parameter group"),
+    Signal("grad/norm", "loss/weight", None, "same", _V, "L2 norm of all gradients, unscaled, accumulated, pre-clip"),
+    Signal("grad/norm_after_clip", "loss/weight", None, "same", _V, "the same after clipping"),
+    Signal("grad/clipped", "0 or 1", None, "same", _V, "whether clipping changed the gradients of this step"),
+    Signal("grad/parameter_norm", "loss/weight", "parameter", "same", _SPREAD, "pre-clip L2 norm per parameter"),
+    Signal("grad/missing", "0 or 1", "parameter", "same", (), "1 where a trainable parameter has no gradient"),
+    Signal("weight/parameter_norm", "weight", "parameter", "same", (), "L2 norm per parameter, from a strided sample"),
+    Signal("update/parameter_ratio", "1", "parameter", "same", _SPREAD, "norm of the step's change over weight norm"),
+    # validation and run
+    Signal("loss/val", "loss", None, "mean", _V, "mean validation loss of one validation pass"),
+    Signal("accuracy/train", "1", None, "mean", _V, "running train accuracy, exponential mean over batches"),
+    Signal("accuracy/val", "1", None, "mean", _V, "accuracy of one validation pass"),
+    Signal("val/samples", "samples", None, "sum", (), "samples seen in one validation pass"),
+    Signal("run/ended", "0 or 1", None, "host", (), "present in the one reading after the last step"),
+    # made on the host from loss/train, at every step
+    Signal("loss/level", "loss", None, "host", _V, "median of the last 32 training losses"),
+    Signal("loss/noise", "1", None, "host", (), "robust standard deviation of the detrended log loss over 64 steps"),
+    Signal("loss/z", "1", None, "host", (), "deviation of this loss from the level before it, in units of its noise"),
+    Signal("loss/best", "loss", None, "host", (), "lowest level so far"),
+    Signal("loss/relative", "1", None, "host", _V, "level over chance level (over the first losses if unknown)"),
+    # the pack itself
+    Signal("system/overhead_frac", "1", None, "host", _V, "own host time over step time since the start"),
+    Signal("system/interval_steps", "steps", None, "host", _V, "steps from one sampled step to the next"),
+)
+
+
+def logged_keys(names: tuple[str, ...] | None = None) -> dict[str, Signal]:
+    """Return every logger key that these signals (default: all) can produce, with its signal.
+
+    >>> sorted(logged_keys(("lr", "grad/norm")))
+    ['diag/grad/norm', 'diag/lr/max']
+    """
+    keys: dict[str, Signal] = {}
+    for signal in SIGNALS.values() if names is None else (SIGNALS[n] for n in names):
+        for statistic in signal.logged:
+            suffix = "" if statistic == "value" else f"/{statistic}"
+            keys[f"{PREFIX}{signal.name}{suffix}"] = signal
+    return keys

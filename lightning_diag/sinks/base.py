@@ -1,0 +1,49 @@
+"""The base of all sinks: where readings and findings go."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lightning_diag.diagnosis import Diagnosis
+from lightning_diag.finding import Finding
+from lightning_diag.reading import Reading
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a sink is told when it opens.
+
+    Attributes:
+        run_dir: the run directory; None when it can't be written.
+        name: the run's name, made of letters, digits, ``-`` and ``_``.
+        meta: plain facts for the head of the record (versions, monitors, detectors and their limits).
+    """
+
+    run_dir: Path | None
+    name: str
+    meta: Mapping[str, object] = field(default_factory=dict)
+
+
+class Sink(ABC):
+    """A place readings and findings go to. Runs on rank 0 only; may raise (the caller disables it and tells once).
+
+    Two methods must be written; ``open`` and ``close`` may be. After ``close`` a sink may be opened again (a second
+    ``fit`` on the same trainer).
+    """
+
+    def open(self, run: RunInfo) -> None:  # noqa: B027 - optional
+        """Get ready; called once before the first reading."""
+
+    @abstractmethod
+    def reading(self, reading: Reading) -> None:
+        """Take one reading (host signals included), in the order of steps."""
+
+    @abstractmethod
+    def finding(self, finding: Finding) -> None:
+        """Take one finding that opened, worsened, came back or resolved, with its whole present state."""
+
+    def close(self, diagnosis: Diagnosis) -> None:  # noqa: B027 - optional
+        """Write what is left; called once at the end, also after an exception in the user's run."""

@@ -1,0 +1,8 @@
+"""Running statistics with bounded memory: pure Python and NumPy, every one with a plain-data state."""
+
+from lightning_diag.streaming.loss_health import LossHealth
+from lightning_diag.streaming.sorted_window import SortedWindow
+from lightning_diag.streaming.state import restore, snapshot
+from lightning_diag.streaming.window import Window
+
+__all__ = ["LossHealth", "SortedWindow", "Window", "restore", "snapshot"]

@@ -1,0 +1,102 @@
+"""How the loss is doing, computed once a step and shared by every detector that needs a consequence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from lightning_diag.streaming.sorted_window import SortedWindow
+from lightning_diag.streaming.state import restore, snapshot
+
+LEVEL = 32  # steps of the level's median: short against a run, long against batch noise
+NOISE = 64  # steps of the noise estimate
+FIRST = 10  # steps of the reference when chance is not known
+MIN_NOISE = 0.02  # a smoother loss than 2 % is treated as 2 %: below it z has no practical meaning
+OUTLIER = 8.0  # a loss further out than this doesn't enter the windows ...
+PATIENCE = 16  # ... until this many in a row say that it's a new regime
+
+
+class LossHealth:
+    """Level, noise, outlier score, best level and relative level of a loss stream.
+
+    The transform is ``y = log(loss)``, or ``asinh(loss / s)`` with ``s`` the median size of the first losses once a loss
+    is not positive. ``loss/z`` compares with the 32 steps *before* (an outlier never hides itself), in units of
+    ``1.4826 * median |y - median before|`` over 64 steps, at least 0.02. A run of at most 16 outliers is kept out of the
+    windows, so that a spike doesn't poison its own baseline (delayed baselines: llm-foundry's
+    ``optim/outlier_detection.py``).
+
+    ``loss/relative`` is level / chance loss; where chance isn't known, level / median of the first 10 losses; absent when
+    that reference isn't positive.
+
+    >>> h = LossHealth()
+    >>> for step in range(100):
+    ...     out = h.update(2.0 + 0.01 * (step % 3), chance=4.0)
+    >>> round(out["loss/level"], 2), round(out["loss/relative"], 2), abs(out["loss/z"]) < 2
+    (2.01, 0.5, True)
+    >>> h.update(9.0, chance=4.0)["loss/z"] > 8
+    True
+    """
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self.level = SortedWindow(LEVEL)
+        self.before = SortedWindow(LEVEL)
+        self.residual = SortedWindow(NOISE)
+        self.first = SortedWindow(FIRST)
+        self.reference = math.nan
+        self.best = math.inf
+        self.scale = 0.0  # 0 = log transform, else the s of asinh
+        self.outliers = 0
+
+    def update(self, loss: float, chance: float | None = None) -> dict[str, float]:
+        """Take in one loss and return the host signals; empty when the loss is not finite."""
+        if not math.isfinite(loss):
+            return {}
+        if len(self.first) < FIRST:
+            self.first.push(loss)
+            self.reference = self.first.median()
+        if loss <= 0 and self.scale == 0.0:
+            self._switch_to_asinh()
+        y = math.log(loss) if self.scale == 0.0 else math.asinh(loss / self.scale)
+        z, noise = self._score(y)
+        if abs(z) <= OUTLIER or self.outliers >= PATIENCE:
+            self.outliers = 0
+            if len(self.before):
+                self.residual.push(abs(y - self.before.median()))
+            self.before.push(y)
+        else:
+            self.outliers += 1
+        self.level.push(loss)
+        level = self.level.median()
+        if len(self.level) >= FIRST:
+            self.best = min(self.best, level)
+        out = {"loss/level": level, "loss/noise": noise, "loss/z": z}
+        if math.isfinite(self.best):
+            out["loss/best"] = self.best
+        reference = chance if chance is not None and chance > 0 else self.reference
+        if reference > 0:
+            out["loss/relative"] = level / reference
+        return out
+
+    def _score(self, y: float) -> tuple[float, float]:
+        noise = max(1.4826 * self.residual.median(), MIN_NOISE) if len(self.residual) >= FIRST else math.nan
+        if not math.isfinite(noise):
+            return 0.0, MIN_NOISE
+        return (y - self.before.median()) / noise, noise
+
+    def _switch_to_asinh(self) -> None:
+        sizes = sorted(abs(x) for x in self.first.queue)
+        self.scale = max(sizes[len(sizes) // 2], 1e-12)
+        self.before.clear()
+        self.residual.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return snapshot(self)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take it back."""
+        restore(self, state)
