@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,10 +12,10 @@ from lightning_diag.streaming.state import restore, snapshot
 
 LEVEL = 32  # steps of the level's median: short against a run, long against batch noise
 NOISE = 64  # steps of the noise estimate
-FIRST = 10  # steps of the reference when chance is not known
+FIRST = 10  # steps of the reference when chance is not known; deviations before there is a noise estimate
 MIN_NOISE = 0.02  # a smoother loss than 2 % is treated as 2 %: below it z has no practical meaning
 OUTLIER = 8.0  # a loss further out than this doesn't enter the windows ...
-PATIENCE = 16  # ... until this many in a row say that it's a new regime
+PATIENCE = 16  # ... until this many in a row say that it's a new regime, which then becomes the baseline
 
 
 class LossHealth:
@@ -22,12 +23,13 @@ class LossHealth:
 
     The transform is ``y = log(loss)``, or ``asinh(loss / s)`` with ``s`` the median size of the first losses once a loss
     is not positive. ``loss/z`` compares with the 32 steps *before* (an outlier never hides itself), in units of
-    ``1.4826 * median |y - median before|`` over 64 steps, at least 0.02. A run of at most 16 outliers is kept out of the
-    windows, so that a spike doesn't poison its own baseline (delayed baselines: llm-foundry's
-    ``optim/outlier_detection.py``).
+    ``1.4826 * median |y - median before|`` over 64 steps, at least 0.02. A run of fewer than 16 outliers is kept out of
+    those windows, so that a spike doesn't poison its own baseline (delayed baselines: llm-foundry's
+    ``optim/outlier_detection.py``); the 16th makes the 16 the new baseline at once.
 
-    ``loss/relative`` is level / chance loss; where chance isn't known, level / median of the first 10 losses; absent when
-    that reference isn't positive.
+    Absent, never 0: ``loss/z`` and ``loss/noise`` before 10 deviations were seen, ``loss/best`` before 10 losses, and
+    ``loss/relative`` where its reference isn't positive. ``loss/relative`` is level / chance loss; where chance isn't
+    known, level / median of the first 10 losses. A loss that isn't finite gives nothing and changes nothing.
 
     >>> h = LossHealth()
     >>> for step in range(100):
@@ -46,10 +48,10 @@ class LossHealth:
         self.before = SortedWindow(LEVEL)
         self.residual = SortedWindow(NOISE)
         self.first = SortedWindow(FIRST)
+        self.held: deque[float] = deque(maxlen=PATIENCE)  # outliers in a row, not yet believed
         self.reference = math.nan
         self.best = math.inf
         self.scale = 0.0  # 0 = log transform, else the s of asinh
-        self.outliers = 0
 
     def update(self, loss: float, chance: float | None = None) -> dict[str, float]:
         """Take in one loss and return the host signals; empty when the loss is not finite."""
@@ -60,38 +62,52 @@ class LossHealth:
             self.reference = self.first.median()
         if loss <= 0 and self.scale == 0.0:
             self._switch_to_asinh()
-        y = math.log(loss) if self.scale == 0.0 else math.asinh(loss / self.scale)
-        z, noise = self._score(y)
-        if abs(z) <= OUTLIER or self.outliers >= PATIENCE:
-            self.outliers = 0
-            if len(self.before):
-                self.residual.push(abs(y - self.before.median()))
-            self.before.push(y)
-        else:
-            self.outliers += 1
         self.level.push(loss)
         level = self.level.median()
+        out = {"loss/level": level}
+        y = math.log(loss) if self.scale == 0.0 else math.asinh(loss / self.scale)
+        noise = self._noise()
+        if noise is not None:
+            out["loss/noise"] = noise
+            out["loss/z"] = (y - self.before.median()) / noise
+        self._remember(y, out.get("loss/z", 0.0))
         if len(self.level) >= FIRST:
             self.best = min(self.best, level)
-        out = {"loss/level": level, "loss/noise": noise, "loss/z": z}
-        if math.isfinite(self.best):
             out["loss/best"] = self.best
         reference = chance if chance is not None and chance > 0 else self.reference
         if reference > 0:
             out["loss/relative"] = level / reference
         return out
 
-    def _score(self, y: float) -> tuple[float, float]:
-        noise = max(1.4826 * self.residual.median(), MIN_NOISE) if len(self.residual) >= FIRST else math.nan
-        if not math.isfinite(noise):
-            return 0.0, MIN_NOISE
-        return (y - self.before.median()) / noise, noise
+    def _noise(self) -> float | None:
+        """Robust standard deviation of ``y``, or None while there are too few deviations."""
+        if len(self.residual) < FIRST or not len(self.before):
+            return None
+        return max(1.4826 * self.residual.median(), MIN_NOISE)
+
+    def _remember(self, y: float, z: float) -> None:
+        """Put ``y`` into the windows, or hold it back as an outlier until there are too many of them."""
+        if abs(z) <= OUTLIER:
+            self.held.clear()
+            if len(self.before):
+                self.residual.push(abs(y - self.before.median()))
+            self.before.push(y)
+            return
+        self.held.append(y)
+        if len(self.held) == PATIENCE:
+            self.before.clear()
+            for held in self.held:
+                self.before.push(held)
+            for held in self.held:
+                self.residual.push(abs(held - self.before.median()))
+            self.held.clear()
 
     def _switch_to_asinh(self) -> None:
         sizes = sorted(abs(x) for x in self.first.queue)
         self.scale = max(sizes[len(sizes) // 2], 1e-12)
         self.before.clear()
         self.residual.clear()
+        self.held.clear()
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain data."""
