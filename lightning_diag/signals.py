@@ -58,6 +58,15 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("grad/missing", "0 or 1", "parameter", "same", (), "1 where a trainable parameter has no gradient"),
     Signal("weight/parameter_norm", "weight", "parameter", "same", (), "L2 norm per parameter, from a strided sample"),
     Signal("update/parameter_ratio", "1", "parameter", "same", _SPREAD, "norm of the step's change over weight norm"),
+    # sampled steps: which loss this is, and what the best constant predictor would reach
+    Signal("chance/error", "1", "candidate", "mean", (), "relative difference of the loss to each recomputed candidate"),
+    Signal("chance/loss", "loss", "candidate", "mean", (), "loss of the best constant predictor under each candidate"),
+    Signal("chance/smoothing", "1", None, "mean", (), "label smoothing that would explain the loss"),
+    Signal("chance/floor", "loss", None, "mean", (), "lowest loss under that label smoothing"),
+    # once, at the first loss that is not finite
+    Signal("origin/input", "0 or 1", "input", "mean", (), "1 where an input tensor of the batch held a non-finite value"),
+    Signal("origin/weight", "0 or 1", "parameter", "mean", (), "1 where a weight was non-finite before the step"),
+    Signal("origin/module", "0 or 1", "submodule", "mean", (), "1 at the first module that made one from finite inputs"),
     # validation and run
     Signal("loss/val", "loss", None, "mean", _V, "mean validation loss of one validation pass"),
     Signal("accuracy/train", "1", None, "mean", _V, "running train accuracy, exponential mean over batches"),

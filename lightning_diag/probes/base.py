@@ -49,6 +49,7 @@ class Batch:
         loss: the undivided loss handed to backward, detached; None before it is known and in validation.
         outputs: what the step returned; None before.
         observation: predictions and targets, once they are known.
+        captured: outputs of the outermost module calls, last first, while they are known.
     """
 
     batch: Any
@@ -57,6 +58,7 @@ class Batch:
     loss: Tensor | None = None
     outputs: Any = None
     observation: Observation | None = None
+    captured: Sequence[Tensor] = ()
 
 
 class Probe(ABC):  # noqa: B024 - every verb is optional, a probe writes those it needs

@@ -53,11 +53,11 @@ class ChanceProbe(Probe):
     def observed(self, batch: Batch) -> None:
         if batch.loss is None:
             return
-        made = self._candidates(batch)
+        loss = batch.loss.float().reshape(())
+        made = {**self._supervised(batch, loss), **self._reconstruction(batch)}
         if not made:
             return
-        nan = batch.loss.new_full((), math.nan, dtype=torch.float32)
-        loss = batch.loss.float().reshape(())
+        nan = loss.new_full((), math.nan)
         values = [made.get(name, (nan, nan)) for name in CANDIDATES]
         self._errors = torch.stack([((v - loss) / loss.abs().clamp_min(1e-12)).abs() for v, _ in values])
         self._levels = torch.stack([level.float().reshape(()) for _, level in values])
@@ -119,19 +119,19 @@ class ChanceProbe(Probe):
             known["num_classes"] = self._classes
         return known
 
-    def _candidates(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
+    def _supervised(self, batch: Batch, loss: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         """Candidate name -> (loss of this batch, chance level so far), both scalars on the device."""
         seen = batch.observation
         if seen is None or seen.target is None:
-            return self._reconstruction(batch)
+            return {}
         if seen.logits is not None and not seen.target.is_floating_point() and seen.logits.ndim == seen.target.ndim + 1:
-            return self._classification(seen.logits, seen.target)
+            return self._classification(seen.logits, seen.target, loss)
         output = seen.logits if seen.logits is not None else seen.preds
         if output is None or output.numel() != seen.target.numel():
             return {}
         return self._elementwise(output.float(), seen.target.float().reshape(output.shape))
 
-    def _classification(self, logits: Tensor, target: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    def _classification(self, logits: Tensor, target: Tensor, loss: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         classes = logits.shape[1]
         if classes > MAX_CLASSES:
             return {}
@@ -148,7 +148,7 @@ class ChanceProbe(Probe):
         nll = -(logp.gather(1, safe[:, None])[:, 0] * weight).sum()
         mean = nll / count
         uniform = -(logp.mean(1) * weight).sum() / count
-        self._smooth(mean, uniform, classes)
+        self._smooth(loss, mean, uniform, classes)
         onehot = F.one_hot(safe, classes).float()
         return {
             "cross-entropy": (mean, entropy),
@@ -156,9 +156,8 @@ class ChanceProbe(Probe):
             "mse (one-hot)": (F.mse_loss(flat, onehot), (share * (1 - share)).mean()),
         }
 
-    def _smooth(self, mean: Tensor, uniform: Tensor, classes: int) -> None:
+    def _smooth(self, loss: Tensor, mean: Tensor, uniform: Tensor, classes: int) -> None:
         """Solve ``loss = (1 - e) * mean + e * uniform`` for e; the floor is the entropy of a smoothed label."""
-        loss = self._loss_now
         epsilon = (loss - mean) / (uniform - mean)
         top = 1 - epsilon + epsilon / classes
         rest = epsilon / classes
@@ -177,10 +176,10 @@ class ChanceProbe(Probe):
         }
 
     def _reconstruction(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
-        source, outputs = find_input(batch.batch), batch.captured
+        source = find_input(batch.batch)
         if source is None or not source.is_floating_point():
             return {}
-        output = next((o for o in outputs if o.numel() == source.numel()), None)
+        output = next((o for o in batch.captured if o.numel() == source.numel()), None)
         if output is None:
             return {}
         rows = source.detach().float().reshape(source.shape[0], -1)

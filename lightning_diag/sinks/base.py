@@ -20,11 +20,13 @@ class RunInfo:
         run_dir: the run directory; None when it can't be written.
         name: the run's name, made of letters, digits, ``-`` and ``_``.
         meta: plain facts for the head of the record (versions, monitors, detectors and their limits).
+        resumed_step: the checkpoint's step when the run goes on from one: readings after it are measured again.
     """
 
     run_dir: Path | None
     name: str
     meta: Mapping[str, object] = field(default_factory=dict)
+    resumed_step: int | None = None
 
 
 class Sink(ABC):

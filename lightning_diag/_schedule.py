@@ -1,0 +1,101 @@
+"""When to sample, and what it costs: the one place that decides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from lightning_diag.errors import ConfigurationError
+
+GRACE_S = 0.5  # seconds of own time the dense start may take before the budget binds
+DENSE_STEPS = 32  # steps sampled at the start when ranks must agree without a clock
+RANKS_INTERVAL = 32  # and the interval after them
+MAX_INTERVAL = 1000
+SMOOTHING = 0.2  # weight of the newest sample in the running means of costs
+
+
+class Schedule:
+    """Chooses the sampled steps so that own time stays within ``budget`` of step time.
+
+    A given ``every_n_steps`` is kept. ``auto`` samples every step until half a second is spent, then every
+    ``ceil(cost of a sampled step / (what is left of the budget * step time))`` steps. With several processes clocks
+    differ, so ``auto`` is dense for 32 steps and every 32 after.
+
+    Args:
+        every_n_steps: ``auto`` or a number of steps, at least 1.
+        budget: share of step time own work may take, above 0 and at most 1.
+        world_size: number of processes.
+
+    Raises:
+        ConfigurationError: an argument is out of range.
+    """
+
+    def __init__(
+        self, every_n_steps: int | Literal["auto"] = "auto", budget: float = 0.01, world_size: int = 1
+    ) -> None:
+        if every_n_steps != "auto" and (not isinstance(every_n_steps, int) or every_n_steps < 1):
+            raise ConfigurationError(f"every_n_steps must be 'auto' or an integer of at least 1, got {every_n_steps!r}")
+        if not 0 < budget <= 1:
+            raise ConfigurationError(f"budget must be above 0 and at most 1, got {budget!r}")
+        self.every_n_steps = every_n_steps
+        self.budget = budget
+        self.world_size = world_size
+        self.interval = every_n_steps if isinstance(every_n_steps, int) else 1
+        self.next = 0
+        self.spent_s = 0.0
+        self.elapsed_s = 0.0
+        self._sample_s = math.nan
+        self._plain_s = math.nan
+        self._step_s = math.nan
+        self._samples = 0
+
+    def due(self, step: int) -> bool:
+        """Whether this step is to be sampled."""
+        return step >= self.next
+
+    @property
+    def overhead_frac(self) -> float:
+        """Own host time over step time so far; 0 before the first step."""
+        return self.spent_s / self.elapsed_s if self.elapsed_s > 0 else 0.0
+
+    def done(self, step: int, *, sampled: bool, own_s: float, step_s: float) -> None:
+        """Book a finished step: our own seconds in it and its whole seconds, ours included."""
+        self.spent_s += own_s
+        self.elapsed_s += step_s
+        self._step_s = _mean(self._step_s, step_s - own_s)
+        if not sampled:
+            self._plain_s = _mean(self._plain_s, own_s)
+            return
+        self._sample_s = _mean(self._sample_s, own_s)
+        self._samples += 1
+        self.interval = self._chosen()
+        self.next = step + self.interval
+
+    def _chosen(self) -> int:
+        if isinstance(self.every_n_steps, int):
+            return self.every_n_steps
+        if self.world_size > 1:
+            return 1 if self._samples < DENSE_STEPS else RANKS_INTERVAL
+        if self.spent_s < GRACE_S:
+            return 1
+        plain = 0.0 if math.isnan(self._plain_s) else self._plain_s
+        left = max(self.budget * self._step_s - plain, 0.2 * self.budget * self._step_s, 1e-9)
+        return min(MAX_INTERVAL, max(1, math.ceil((self._sample_s - plain) / left)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {"interval": self.interval, "next": self.next, "samples": self._samples, "spent_s": self.spent_s,
+                "elapsed_s": self.elapsed_s}  # fmt: skip
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take it back."""
+        self.interval = int(state["interval"])
+        self.next = int(state["next"])
+        self._samples = int(state["samples"])
+        self.spent_s = float(state["spent_s"])
+        self.elapsed_s = float(state["elapsed_s"])
+
+
+def _mean(old: float, new: float) -> float:
+    return new if math.isnan(old) else (1 - SMOOTHING) * old + SMOOTHING * new

@@ -1,0 +1,8 @@
+"""Lightning callbacks that users add to a trainer. The only room that imports Lightning."""
+
+from lightning_diag.monitors.base import Monitor, findings
+from lightning_diag.monitors.diagnostics import Diagnostics
+from lightning_diag.monitors.gradient import GradientMonitor
+from lightning_diag.monitors.stability import StabilityMonitor
+
+__all__ = ["Diagnostics", "GradientMonitor", "Monitor", "StabilityMonitor", "findings"]

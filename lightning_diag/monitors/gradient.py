@@ -1,0 +1,42 @@
+"""Gradients and updates."""
+
+from __future__ import annotations
+
+from lightning_diag import detectors
+from lightning_diag.monitors.base import Monitor
+from lightning_diag.monitors.session import Parts
+from lightning_diag.probes.accuracy import AccuracyProbe
+from lightning_diag.probes.chance import ChanceProbe
+from lightning_diag.probes.gradient import GradientProbe
+from lightning_diag.probes.loss import LossProbe
+
+
+class GradientMonitor(Monitor):
+    """Watches gradient norms, clipping and update-to-weight ratios.
+
+    Signals: ``grad/*``, ``weight/parameter_norm``, ``update/parameter_ratio``, ``lr``; the loss beside them, because a
+    symptom without a consequence is a note and no warning.
+
+    Rules: ``gradients/*`` and ``updates/*``.
+
+    Example:
+        >>> GradientMonitor().findings
+        []
+    """
+
+    def parts(self) -> Parts:
+        """Return fresh probes and detectors for a run."""
+        name = type(self).__name__
+        return Parts(
+            probes=[(name, LossProbe()), (name, ChanceProbe()), (name, AccuracyProbe()), (name, GradientProbe())],
+            detectors=[
+                detectors.GradientVanishing(),
+                detectors.GradientExploding(),
+                detectors.GradientNonFinite(),
+                detectors.GradientUnreached(),
+                detectors.GradientAlwaysClipped(),
+                detectors.UpdateTooLarge(),
+                detectors.UpdateTooSmall(),
+                detectors.UpdateFrozen(),
+            ],
+        )

@@ -1,0 +1,241 @@
+"""One run of one trainer: builds the pipeline from all monitors in it and forwards the lead monitor's hooks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from lightning_diag import report
+from lightning_diag._judge import Judge, chosen
+from lightning_diag._pipeline import Guard, Pipeline
+from lightning_diag._schedule import Schedule
+from lightning_diag._transfer import Transfer
+from lightning_diag.detectors.base import Detector
+from lightning_diag.finding import Finding, Severity
+from lightning_diag.monitors import trainer_view as view
+from lightning_diag.observation import Observation
+from lightning_diag.probes.base import Probe
+from lightning_diag.record import can_resume, new_run_dir
+from lightning_diag.sinks.base import RunInfo, Sink
+from lightning_diag.sinks.console import ConsoleSink
+from lightning_diag.sinks.logger import LoggerSink
+from lightning_diag.sinks.record import RecordSink
+from lightning_diag.sinks.wandb import WandbSink
+
+
+@dataclass
+class Options:
+    """What a user can set for a run; the fields are :class:`~lightning_diag.Diagnostics`' arguments."""
+
+    select: Sequence[str] = ("*",)
+    ignore: Sequence[str] = ()
+    budget: float = 0.01
+    every_n_steps: int | Literal["auto"] = "auto"
+    observe: Callable[[Any, Any, Any], Observation | None] | None = None
+    run_dir: str | Path | None = None
+    sinks: Sequence[Sink] | None = None
+    on_finding: Callable[[Finding], None] | None = None
+    stop_on: Severity | None = None
+    strict: bool = False
+    seed: int = 0
+
+
+@dataclass
+class Parts:
+    """What a monitor brings to the pipeline: named probes and detectors."""
+
+    probes: list[tuple[str, Probe]] = field(default_factory=list)
+    detectors: list[Detector] = field(default_factory=list)
+
+
+class Session:
+    """One ``fit`` of one trainer, from ``on_fit_start`` to its end.
+
+    Args:
+        trainer: the trainer; only its present state is read, no reference is kept after the end.
+        module: the user's module.
+        parts: probes and detectors of all monitors on the trainer; a probe type is used once.
+        options: the user's settings.
+        saved: a checkpoint's state to go on from.
+    """
+
+    def __init__(
+        self,
+        trainer: Any,
+        module: nn.Module,
+        parts: Parts,
+        options: Options,
+        saved: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.lead: object = None
+        self.options = options
+        self.guard = Guard(options.strict)
+        self.judge = Judge(
+            chosen(parts.detectors, options.select, options.ignore), None if options.strict else self.guard.tell
+        )
+        scene = view.scene(trainer, module, options.observe)
+        self.schedule = Schedule(options.every_n_steps, options.budget, scene.facts.world_size)
+        self.run_dir: Path | None = None
+        main = bool(getattr(trainer, "is_global_zero", True))
+        resumed = self._resume(saved)
+        if main:
+            self.run_dir = self._make_dir(trainer, None if saved is None else saved.get("run_dir"))
+        unique = {type(probe): (owner, probe) for owner, probe in reversed(parts.probes)}
+        self.pipeline = Pipeline(
+            list(unique.values())[::-1],
+            self.judge,
+            self._sinks(trainer) if main else [],
+            self.schedule,
+            self.guard,
+            lambda finding: self._on_finding(trainer, finding),
+        )
+        meta = {
+            "versions": view.versions(),
+            "detectors": {d.rule: d.parameters() for d in self.judge.detectors.values()},
+            "model": type(module).__name__,
+        }
+        info = RunInfo(self.run_dir, self.run_dir.name if self.run_dir else "run", meta, resumed_step=resumed)
+        self.pipeline.start(scene, info, Transfer(scene.facts.world_size))
+        self._hooks: list[RemovableHandle] = [
+            opt.register_step_post_hook(self._after(k)) for k, opt in enumerate(scene.optimizers)
+        ]
+        self._index = {id(opt): k for k, opt in enumerate(scene.optimizers)}
+        self._own_s = 0.0
+        self._started = time.perf_counter()
+        self._step_at = -1
+        self._global_step = -1
+        self._closed = False
+
+    # ------------------------------------------------------------------ hooks of the lead monitor
+
+    def batch_start(self, trainer: Any, batch: Any, batch_idx: int) -> None:
+        """A training micro-batch begins."""
+        step = view.step_number(trainer)
+        first = step != self._step_at
+        if first:
+            self._step_at, self._own_s, self._started = step, 0.0, time.perf_counter()
+        self._global_step = trainer.global_step
+        self.pipeline.batch_start(batch, batch_idx, trainer.current_epoch, step, first=first)
+
+    def loss(self, trainer: Any, module: nn.Module, loss: Tensor) -> None:
+        """Backward is about to run on this loss."""
+        self.pipeline.loss(view.undivided(trainer, module, loss))
+
+    def before_update(self, optimizer: Optimizer) -> None:
+        """Gradients are complete, unscaled and not yet clipped."""
+        index = self._index.get(id(optimizer))
+        if index is not None:
+            self.pipeline.before_update(index)
+
+    def batch_end(self, trainer: Any, module: nn.Module, outputs: Any) -> bool:
+        """A micro-batch is done; returns whether its optimizer step is."""
+        automatic = getattr(module, "automatic_optimization", True)
+        stepped = not automatic or trainer.global_step != self._global_step
+        self.pipeline.batch_end(outputs, stepped=stepped)
+        if stepped:
+            self._step_at = -1
+        return stepped
+
+    def book(self, own_s: float, *, stepped: bool = False) -> None:
+        """Add our own seconds of a hook; with ``stepped`` the optimizer step is over."""
+        self._own_s += own_s
+        if stepped:
+            self.pipeline.step_done(own_s=self._own_s, step_s=time.perf_counter() - self._started)
+
+    def finish(self, *, failed: bool = False) -> None:
+        """The run is over, or broke. Safe to call twice."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+        self.pipeline.finish(failed=failed)
+        if self.run_dir is not None and not self._closed:
+            self._closed = True
+            try:
+                report.write(self.run_dir)
+            except Exception as error:
+                self.guard.tell("the report", error)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain data that goes into the user's checkpoint."""
+        return {
+            "judge": self.judge.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "run_dir": None if self.run_dir is None else str(self.run_dir),
+            "step": self.pipeline.last_step,
+        }
+
+    # ------------------------------------------------------------------ inside
+
+    def _after(self, index: int) -> Callable[..., None]:
+        def after(*_: Any) -> None:
+            start = time.perf_counter()
+            self.pipeline.after_update(index)
+            self._own_s += time.perf_counter() - start
+
+        return after
+
+    def _resume(self, saved: Mapping[str, Any] | None) -> int | None:
+        if not saved:
+            return None
+        try:
+            self.judge.load_state_dict(saved["judge"])
+            self.schedule.load_state_dict(saved["schedule"])
+            return int(saved["step"])
+        except Exception as error:
+            self.judge.reset()
+            self.guard.tell("resuming diagnostics from the checkpoint", error)
+            return None
+
+    def _make_dir(self, trainer: Any, saved: str | None) -> Path | None:
+        try:
+            if saved is not None and can_resume(Path(saved)):
+                return Path(saved)
+            if self.options.run_dir is not None:
+                return _free(Path(self.options.run_dir))
+            return new_run_dir(view.root_dir(trainer))
+        except Exception as error:
+            self.guard.tell("the run record", error)
+            return None
+
+    def _sinks(self, trainer: Any) -> list[Sink]:
+        if self.options.sinks is not None:
+            return list(self.options.sinks)
+        sinks: list[Sink] = [] if self.run_dir is None else [RecordSink()]
+        found_wandb = False
+        for logger in view.loggers(trainer):
+            try:
+                if view.is_wandb(logger):
+                    found_wandb = True
+                    sinks.append(WandbSink(logger.experiment))
+                else:
+                    sinks.append(LoggerSink(logger))
+            except Exception as error:
+                self.guard.tell(type(logger).__name__, error)
+        run = view.active_wandb_run()
+        if run is not None and not found_wandb:
+            sinks.append(WandbSink(run))
+        sinks.append(ConsoleSink())
+        return sinks
+
+    def _on_finding(self, trainer: Any, finding: Finding) -> None:
+        if self.options.stop_on is not None and finding.severity >= self.options.stop_on and finding.status != "resolved":
+            trainer.should_stop = True
+        if self.options.on_finding is not None:
+            self.options.on_finding(finding)
+
+
+def _free(path: Path) -> Path:
+    """Return the folder, or the next free ``name-2``, ``name-3`` when it holds another run's record."""
+    candidate, n = path, 1
+    while (candidate / "run.json").exists():
+        n += 1
+        candidate = path.with_name(f"{path.name}-{n}")
+    candidate.mkdir(parents=True, exist_ok=True)
+    return candidate

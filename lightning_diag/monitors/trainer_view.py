@@ -1,0 +1,164 @@
+"""What we ask a Lightning trainer. The only file that knows where Lightning keeps things."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lightning_diag.observation import Observation
+from lightning_diag.probes.base import Scene
+from lightning_diag.reading import Facts
+
+
+def scene(trainer: Any, module: nn.Module, observe: Callable[[Any, Any, Any], Observation | None] | None) -> Scene:
+    """Return what probes need of this trainer and module."""
+    automatic = bool(getattr(module, "automatic_optimization", True))
+    optimizers = [_raw(opt) for opt in trainer.optimizers]
+    facts = Facts(
+        planned_steps=_planned(trainer),
+        steps_per_epoch=_steps_per_epoch(trainer),
+        accumulate=accumulate(trainer),
+        clip_val=_clip(trainer),
+        clip_algorithm=None if not _clip(trainer) else str(_value(trainer.gradient_clip_algorithm) or "norm"),
+        precision=str(getattr(trainer, "precision", "") or "") or None,
+        optimizers=tuple(type(opt).__name__ for opt in optimizers),
+        automatic_optimization=automatic,
+        batch_size=_batch_size(trainer),
+        world_size=int(getattr(trainer, "world_size", 1)),
+        strategy=type(trainer.strategy).__name__,
+        device=_device(module).type,
+    )
+    return Scene(module, optimizers, facts, automatic, lambda opt: inverse_scale(trainer, opt), observe)
+
+
+def step_number(trainer: Any) -> int:
+    """Return the number of the optimizer step under way, 1 = the first: Lightning's own logging axis plus one."""
+    loop = trainer.fit_loop.epoch_loop
+    return int(getattr(loop, "_batches_that_stepped", trainer.global_step)) + 1
+
+
+def accumulate(trainer: Any) -> int:
+    """Return the number of micro-batches an optimizer step (automatic optimization)."""
+    return int(getattr(trainer, "accumulate_grad_batches", 1) or 1)
+
+
+def undivided(trainer: Any, module: nn.Module, loss: Tensor) -> Tensor:
+    """Undo what Lightning did to a loss before backward: the division by accumulation, the AMP loss scale."""
+    value = loss.detach()
+    factor = accumulate(trainer) if getattr(module, "automatic_optimization", True) else 1
+    if factor != 1:
+        value = value * factor
+    scale = _scale(trainer)
+    return value if scale is None else value.float() / scale
+
+
+def inverse_scale(trainer: Any, optimizer: Optimizer) -> Tensor | None:
+    """Return the factor that unscales gradients which a fused optimizer still sees scaled, else None."""
+    scale = _scale(trainer)
+    if scale is None or not getattr(optimizer, "_step_supports_amp_scaling", False):
+        return None
+    return scale.float().reciprocal()
+
+
+def loggers(trainer: Any) -> list[Any]:
+    """Return the trainer's loggers that keep something."""
+    return [lg for lg in trainer.loggers if type(lg).__name__ != "DummyLogger"]
+
+
+def is_wandb(logger: Any) -> bool:
+    """Whether a logger is W&B's, from whichever Lightning package."""
+    return any(c.__name__ == "WandbLogger" for c in type(logger).__mro__)
+
+
+def active_wandb_run() -> Any | None:
+    """Return the process's live W&B run, without importing W&B."""
+    wandb = sys.modules.get("wandb")
+    return getattr(wandb, "run", None)
+
+
+def root_dir(trainer: Any) -> Path:
+    """Return the folder under which runs are recorded."""
+    return Path(str(trainer.default_root_dir)) / "lightning_diag_runs"
+
+
+def versions() -> dict[str, str]:
+    """Return versions of what matters for a record."""
+    found = {"python": sys.version.split()[0], "torch": torch.__version__}
+    for name in ("lightning", "pytorch_lightning", "wandb", "numpy"):
+        package = sys.modules.get(name)
+        version = getattr(package, "__version__", None)
+        if isinstance(version, str):
+            found[name] = version
+    return found
+
+
+def safe_name(name: str) -> str:
+    """Return a name fit for a folder.
+
+    >>> safe_name("my run/№ 1")
+    'my-run-1'
+    """
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")[:60] or "run"
+
+
+def _raw(optimizer: Any) -> Optimizer:
+    return getattr(optimizer, "_optimizer", None) or getattr(optimizer, "optimizer", None) or optimizer
+
+
+def _planned(trainer: Any) -> int | None:
+    """Optimizer steps until the end; None when unknown or endless. Lightning raises or gives inf for some loaders."""
+    try:
+        steps = trainer.estimated_stepping_batches
+    except Exception:
+        return None
+    if steps is None or not math.isfinite(steps) or steps <= 0:
+        return None
+    return int(steps)
+
+
+def _steps_per_epoch(trainer: Any) -> int | None:
+    batches = getattr(trainer, "num_training_batches", None)
+    if batches is None or not math.isfinite(batches) or batches <= 0:
+        return None
+    return math.ceil(batches / accumulate(trainer))
+
+
+def _batch_size(trainer: Any) -> int | None:
+    loader = getattr(trainer, "train_dataloader", None)
+    size = getattr(loader, "batch_size", None)
+    return size if isinstance(size, int) else None
+
+
+def _clip(trainer: Any) -> float | None:
+    value = getattr(trainer, "gradient_clip_val", None)
+    return float(value) if value else None
+
+
+def _value(enum: Any) -> Any:
+    return getattr(enum, "value", enum)
+
+
+def _device(module: nn.Module) -> torch.device:
+    device = getattr(module, "device", None)
+    return device if isinstance(device, torch.device) else torch.device("cpu")
+
+
+def _scale(trainer: Any) -> Tensor | None:
+    """The AMP scaler's present scale as a tensor on its device (reading it as a number would wait for the device)."""
+    scaler = getattr(getattr(trainer, "precision_plugin", None), "scaler", None)
+    scale = getattr(scaler, "_scale", None)
+    return scale if isinstance(scale, Tensor) else None
+
+
+def metrics(trainer: Any) -> dict[str, Tensor]:
+    """Return what the user logged, as tensors."""
+    return {k: v for k, v in trainer.callback_metrics.items() if isinstance(v, Tensor)}
+

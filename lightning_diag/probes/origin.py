@@ -1,0 +1,74 @@
+"""Where the first non-finite loss came from. Runs at most once a fit, on the CPU only (elsewhere it would wait)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lightning_diag._transfer import is_finite_now
+from lightning_diag.probes.observer import Call
+from lightning_diag.probes.parameters import clean_name
+
+
+def named_tensors(data: Any, name: str = "batch", depth: int = 4) -> Iterator[tuple[str, Tensor]]:
+    """Yield ``(name, tensor)`` of every floating-point tensor in nested containers."""
+    if isinstance(data, Tensor):
+        if data.is_floating_point():
+            yield name, data
+    elif depth and isinstance(data, Mapping):
+        for key, value in data.items():
+            yield from named_tensors(value, f"{name}[{key!r}]", depth - 1)
+    elif depth and isinstance(data, (tuple, list)):
+        for i, value in enumerate(data):
+            yield from named_tensors(value, f"{name}[{i}]", depth - 1)
+
+
+def bad_inputs(batch: Any) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """Return names of the batch's tensors and 1 where one holds a non-finite value."""
+    found = [(name, is_finite_now(tensor)) for name, tensor in named_tensors(batch)]
+    return tuple(n for n, _ in found), np.array([float(finite is False) for _, finite in found])
+
+
+def bad_weights(parameters: Sequence[Tensor]) -> NDArray[np.float64]:
+    """Return 1 per parameter that holds a non-finite value, shape ``(P,)``."""
+    return np.array([float(is_finite_now(p.detach()) is False) for p in parameters])
+
+
+def first_bad_module(root: nn.Module, calls: Sequence[Call]) -> str | None:
+    """Replay the captured outermost calls and return the first module that made a non-finite output from finite inputs.
+
+    The replay runs without gradients, under a forked random generator, with every buffer put back afterwards, so
+    the user's run is as it was; dropout masks are drawn anew. Returns None when no module does: then the loss
+    function itself made it, or the replay did not reproduce it.
+    """
+    names = {id(m): clean_name(n) for n, m in root.named_modules() if n}
+    guilty: list[str] = []
+
+    def look(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if not guilty and not _all_finite(output) and _all_finite(args):
+            guilty.append(names[id(module)])
+
+    kept = [(b, b.detach().clone()) for b in root.buffers()]
+    handles = [m.register_forward_hook(look) for m in root.modules() if id(m) in names]
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            for module, args, kwargs in calls:
+                module(*args, **kwargs)
+                if guilty:
+                    break
+    finally:
+        for handle in handles:
+            handle.remove()
+        with torch.no_grad():
+            for buffer, copy in kept:
+                buffer.copy_(copy)
+    return guilty[0] if guilty else None
+
+
+def _all_finite(data: Any) -> bool:
+    return all(is_finite_now(tensor) is not False for _, tensor in named_tensors(data))
