@@ -13,6 +13,6 @@
     modules  gan        the LightningModules that follow a plan
     train  sweep        one run; many runs
     harm                was the run really harmed? measured against the healthy twin of the same seed
-    replay  score       detectors over the records; recall, false alarms, delay, place, cause
+    replay  outcome  score   detectors over the records; recall, false alarms, delay, place, cause
     tables              Markdown
 """

@@ -6,8 +6,8 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from benchmarks.zoo.modules import optimizer
 from benchmarks.zoo.nets import mlp
@@ -27,26 +27,29 @@ class Gan(pl.LightningModule):
         self.discriminator = mlp(2, 1, 64, 2)
 
     def forward(self, z: Tensor) -> Tensor:
+        """Outputs of the network."""
         out: Tensor = self.generator(z)
         return out
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """One step."""
         x, _ = batch
         opt_g, opt_d = self.optimizers()  # type: ignore[misc, union-attr]
         for _ in range(int(self.plan.gan["d_steps"])):
             fake = self(torch.randn(len(x), NOISE)).detach()
             real_out, fake_out = self.discriminator(x), self.discriminator(fake)
-            d_loss = 0.5 * (F.softplus(-real_out).mean() + F.softplus(fake_out).mean())
+            d_loss = 0.5 * (functional.softplus(-real_out).mean() + functional.softplus(fake_out).mean())
             opt_d.zero_grad()
             self.manual_backward(d_loss)
             opt_d.step()
-        g_loss = F.softplus(-self.discriminator(self(torch.randn(len(x), NOISE)))).mean()
+        g_loss = functional.softplus(-self.discriminator(self(torch.randn(len(x), NOISE)))).mean()
         opt_g.zero_grad()
         self.manual_backward(g_loss)
         opt_g.step()
         self.log_dict({"d_loss": d_loss, "g_loss": g_loss}, prog_bar=True)
 
     def configure_optimizers(self) -> Any:
+        """As the plan says."""
         betas = self.plan.betas
         self.plan.betas = (0.5, betas[1])
         pair = [

@@ -7,8 +7,8 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from benchmarks.zoo.plan import Plan
 
@@ -19,18 +19,18 @@ def _flat(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _one_hot_mse(logits: Tensor, y: Tensor) -> Tensor:
-    return F.mse_loss(logits, F.one_hot(y, logits.shape[-1]).to(logits.dtype))
+    return functional.mse_loss(logits, functional.one_hot(y, logits.shape[-1]).to(logits.dtype))
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "cross-entropy": lambda p, y: F.cross_entropy(*_flat(p, y)),
-    "label-smoothing": lambda p, y: F.cross_entropy(*_flat(p, y), label_smoothing=0.1),
-    "sum": lambda p, y: F.cross_entropy(*_flat(p, y), reduction="sum"),
-    "double-softmax": lambda p, y: F.cross_entropy(_flat(p.softmax(-1), y)[0], y.flatten()),
-    "negative": lambda p, y: -F.cross_entropy(*_flat(p, y)),
+    "cross-entropy": lambda p, y: functional.cross_entropy(*_flat(p, y)),
+    "label-smoothing": lambda p, y: functional.cross_entropy(*_flat(p, y), label_smoothing=0.1),
+    "sum": lambda p, y: functional.cross_entropy(*_flat(p, y), reduction="sum"),
+    "double-softmax": lambda p, y: functional.cross_entropy(_flat(p.softmax(-1), y)[0], y.flatten()),
+    "negative": lambda p, y: -functional.cross_entropy(*_flat(p, y)),
     "mse-one-hot": _one_hot_mse,
-    "mse": lambda p, y: F.mse_loss(p, y),
-    "negative-mse": lambda p, y: -F.mse_loss(p, y),
+    "mse": lambda p, y: functional.mse_loss(p, y),
+    "negative-mse": lambda p, y: -functional.mse_loss(p, y),
 }
 
 
@@ -57,21 +57,24 @@ class Supervised(pl.LightningModule):
                     p.register_hook(plan.on_gradient)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Outputs of the network."""
         out: Tensor = self.net(x)
         return out
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """One step."""
         x, y = batch
         for change in self.plan.on_batch:
             x, y = change(x, y, self.global_step)
         if y.ndim == 2 and self.plan.kind == "classification":  # mixed or soft targets
-            loss = F.cross_entropy(self(x), y)
+            loss = functional.cross_entropy(self(x), y)
         else:
             loss = self.loss(self(x), y)
         self.log("train_loss", loss)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Loss and accuracy, as a user logs them."""
         x, y = batch
         out = self(x)
         self.log("val_loss", self.loss(out, y), prog_bar=True)
@@ -79,10 +82,12 @@ class Supervised(pl.LightningModule):
             self.log("val_acc", (out.argmax(-1) == y).float().mean(), prog_bar=True)
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Any) -> None:
+        """Left out where the plan says so."""
         if self.plan.zero_grad:
             optimizer.zero_grad()
 
     def configure_optimizers(self) -> Any:
+        """As the plan says."""
         trained = [p for name, p in self.named_parameters() if p.requires_grad and name not in self.plan.untrained]
         opt = optimizer(self.plan, trained)
         if self.plan.schedule is None:
@@ -101,4 +106,6 @@ def metric(plan: Plan, net: nn.Module, x: Tensor, y: Tensor) -> float:
         return 0.0 if plan.kind == "classification" else float("-inf")
     if plan.kind == "classification":
         return float((out.argmax(-1) == y).float().mean())
-    return -float(F.cross_entropy(*_flat(out, y)) if plan.kind == "language-model" else F.mse_loss(out, y))
+    return -float(
+        functional.cross_entropy(*_flat(out, y)) if plan.kind == "language-model" else functional.mse_loss(out, y)
+    )

@@ -56,6 +56,7 @@ class Residual(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Outputs of the network."""
         return torch.relu(x + self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x))))))
 
 
@@ -79,6 +80,7 @@ class Recurrent(nn.Module):
         self.head = nn.Linear(width, vocabulary)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Outputs of the network."""
         return self.head(self.drop(self.rnn(self.embed(x))[0]))
 
 
@@ -94,6 +96,7 @@ class Block(nn.Module):
         self.drop = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Outputs of the network."""
         h = self.norm1(x)
         x = x + self.drop(self.attention(h, h, h, attn_mask=mask, need_weights=False)[0])
         return x + self.drop(self.mlp(self.norm2(x)))
@@ -113,6 +116,7 @@ class Transformer(nn.Module):
         self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Outputs of the network."""
         t = x.shape[1]
         h = self.embed(x) + self.position[:t]
         for block in self.blocks:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+SPLITS = ("train", "val", "test")
+
 
 @dataclass
 class Data:
@@ -25,7 +27,7 @@ class Data:
     test_x: Tensor
     test_y: Tensor
 
-    def map_inputs(self, change: Callable[[Tensor], Tensor], splits: tuple[str, ...] = ("train", "val", "test")) -> None:
+    def map_inputs(self, change: Callable[[Tensor], Tensor], splits: tuple[str, ...] = SPLITS) -> None:
         """Apply ``change`` to the inputs of these splits."""
         for split in splits:
             setattr(self, f"{split}_x", change(getattr(self, f"{split}_x")))
@@ -60,6 +62,7 @@ class Plan:
         gan: GAN only: factors ``d_lr``, ``g_lr`` and ``d_steps``.
         where: names of the parameters, modules or classes at fault; empty = whole run.
         onset: share of the run after which the fault is there.
+        pretrain: steps of training before the run that is watched (fine-tuning; the run then has a tenth of the rate).
         resume_at: share of the run after which training stops and goes on from its checkpoint; None = never.
     """
 
@@ -89,6 +92,7 @@ class Plan:
     where: tuple[str, ...] = ()
     onset: float = 0.0
     resume_at: float | None = None
+    pretrain: int = 0
 
     @property
     def onset_step(self) -> int:

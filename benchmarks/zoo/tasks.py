@@ -66,7 +66,8 @@ def _wine() -> Plan:
 
 
 def _gan() -> Plan:
-    return Plan("gan", "gan", 1500, 1e-3, batch_size=64, gan={"d_lr": 1.0, "g_lr": 1.0, "d_steps": 1})
+    gan = {"d_lr": 1.0, "g_lr": 1.0, "d_steps": 1}
+    return Plan("gan", "gan", 2000, 2e-3, batch_size=64, betas=(0.9, 0.99), gan=gan)
 
 
 TASKS: dict[str, tuple[Callable[[], Plan], Callable[[torch.Generator], Data]]] = {

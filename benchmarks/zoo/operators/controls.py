@@ -200,9 +200,8 @@ def resume(plan: Plan, severity: float) -> None:
 
 @operator("fine-tune")
 def fine_tune(plan: Plan, severity: float) -> None:
-    """Starts from weights that already solve the task; a tenth of the rate."""
-    plan.lr *= 0.1
-    plan.arch["pretrained"] = severity
+    """Starts from weights that ``severity`` earlier steps have trained; a tenth of the rate."""
+    plan.pretrain = int(severity)
 
 
 @operator("wide")
@@ -219,3 +218,10 @@ def mild_imbalance(plan: Plan, severity: float) -> None:
         data.keep((torch.rand(len(data.train_y), generator=g) < severity) | (data.train_y % 2 == 0))
 
     plan.on_data.append(drop)
+
+
+@operator("big-batch")
+@operator("batch-8")
+def other_batch(plan: Plan, severity: float) -> None:
+    """This batch size: losses with little noise, or with heavy tails."""
+    plan.batch_size = int(severity)

@@ -120,7 +120,9 @@ def detached(plan: Plan, severity: float) -> None:
         module = net.get_submodule(chosen.rpartition(".")[0])
 
         def detach(module: nn.Module, args: Any, out: Any) -> Any:
-            return tuple(o.detach() if isinstance(o, Tensor) else o for o in out) if isinstance(out, tuple) else out.detach()
+            if isinstance(out, tuple):
+                return tuple(o.detach() if isinstance(o, Tensor) else o for o in out)
+            return out.detach()
 
         module.register_forward_hook(detach)
         below = []

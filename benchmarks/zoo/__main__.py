@@ -1,0 +1,66 @@
+"""Command line: ``python -m benchmarks.zoo run | harm | score | list``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from benchmarks.zoo.grid import Config, configs
+from benchmarks.zoo.sweep import CACHE, load_all, sweep
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.zoo", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, doc in (
+        ("list", "print the configurations of a set"),
+        ("run", "train what the cache lacks"),
+        ("harm", "print the measured harm of every group"),
+        ("score", "replay the detectors over the records and print the tables"),
+    ):
+        sub = commands.add_parser(name, help=doc)
+        sub.add_argument("--set", dest="which", choices=("smoke", "dev", "report"), default="dev")
+        sub.add_argument("--cache", type=Path, default=CACHE)
+        sub.add_argument("--seeds", type=int, nargs="*", help="default: all seeds of the set")
+        sub.add_argument("--only", nargs="*", default=[], help="tasks or operators")
+        if name == "run":
+            sub.add_argument("--jobs", type=int, default=2)
+            sub.add_argument("--fresh", action="store_true", help="train again what the cache holds")
+            sub.add_argument("--plain", action="store_true", help="without Diagnostics: for the harm alone")
+        if name == "score":
+            sub.add_argument("--out", type=Path, help="write the tables to this Markdown file")
+            sub.add_argument("--runs", action="store_true", help="print every miss and false alarm")
+    return parser
+
+
+def chosen(args: argparse.Namespace) -> list[Config]:
+    """The configurations that the arguments name."""
+    found = configs(args.which, args.seeds)
+    only = set(args.only)
+    return [c for c in found if not only or c.task in only or c.operator in only]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; return the exit status."""
+    args = _parser().parse_args(argv)
+    todo = chosen(args)
+    if args.command == "list":
+        print("\n".join(c.name for c in todo))
+    elif args.command == "run":
+        print(f"{sweep(todo, args.cache, jobs=args.jobs, watch=not args.plain, fresh=args.fresh)} runs made")
+    elif args.command == "harm":
+        from benchmarks.zoo.tables import harm_table
+
+        print(harm_table(load_all(args.cache, todo)))
+    else:
+        from benchmarks.zoo.score import score
+
+        text = score(todo, args.cache, runs=args.runs)
+        print(text)
+        if args.out is not None:
+            args.out.write_text(text + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

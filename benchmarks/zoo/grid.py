@@ -1,0 +1,178 @@
+"""Which task x operator x severity is run, and the split into a development and a report set.
+
+The split was drawn before any threshold was looked at and is by task, by severity and by seed: the development set is
+what detectors are tuned on; the report set (other tasks, unseen severities of the development tasks, other seeds) is
+run only on an explicit ``--set report``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+DEV_TASKS = ("mlp", "deep", "cnn", "lstm", "ae", "reg")
+REPORT_TASKS = ("res", "gru", "tfm", "bc", "wine", "gan")
+SEEDS = {"dev": (0, 1, 2, 3, 4), "report": (10, 11, 12, 13, 14)}
+INTERVALS = (5, 5, 10, 2, 5)  # every_n_steps by seed % 5
+
+
+@dataclass(frozen=True, order=True)
+class Config:
+    """One run to make: the fault ``operator`` at ``severity`` in ``task``, with this seed."""
+
+    task: str
+    operator: str
+    severity: float
+    seed: int = 0
+
+    @property
+    def group(self) -> tuple[str, str, float]:
+        """Everything but the seed."""
+        return (self.task, self.operator, self.severity)
+
+    @property
+    def name(self) -> str:
+        """Name of its directory."""
+        return f"{self.task}__{self.operator}__{self.severity:g}__s{self.seed}"
+
+    @property
+    def twin(self) -> Config:
+        """The healthy run with the same seed."""
+        return Config(self.task, "healthy", 0.0, self.seed)
+
+    @property
+    def every_n_steps(self) -> int:
+        """Sampling interval of the record: fixed, so that runs are deterministic, and not always the same."""
+        return INTERVALS[self.seed % len(INTERVALS)]
+
+
+_IMAGES = ("mlp", "deep", "cnn", "res")
+_CLASSES = (*_IMAGES, "bc", "wine")
+_LM = ("lstm", "gru", "tfm")
+_ALL = (*_CLASSES, *_LM, "ae", "reg")
+_MIX = ("mlp", "cnn", "res")
+
+# operator -> (tasks, severities of dev and report, unseen severities: report only)
+Row = tuple[tuple[str, ...], tuple[float, ...], tuple[float, ...]]
+
+FAULTS: dict[str, Row] = {
+    "lr-up": (_ALL, (3, 10, 30, 100), (17, 55)),
+    "lr-down": (_ALL, (0.3, 0.1, 0.01, 0.001), (0.03,)),
+    "sgd-lr-up": (_MIX, (3, 10), (5.5,)),
+    "sgd-lr-down": (_MIX, (0.1, 0.01), (0.03,)),
+    "lr-spike": (("mlp", "cnn", "lstm", "tfm", "ae"), (10, 100, 1000), (300,)),
+    "lr-burst": (("mlp", "cnn", "lstm", "tfm"), (30,), (55,)),
+    "bad-batch": (("mlp", "cnn", "res", "ae"), (10, 1000), (100,)),
+    "label-noise": ((*_IMAGES, "lstm", "tfm"), (0.02, 0.1, 0.2, 0.4), (0.3, 0.6)),
+    "random-labels": (_MIX, (1.0,), ()),
+    "labels-to-zero": (_MIX, (0.3, 0.6, 0.9), (0.5,)),
+    "class-imbalance": (_MIX, (0.5, 0.2, 0.05, 0.02), (0.03,)),
+    "class-drift": (_MIX, (0.3, 1.0), (0.7,)),
+    "init-up": (_ALL, (3, 10, 30), (17,)),
+    "init-down": (_ALL, (0.3, 0.1, 0.01), (0.03,)),
+    "head-gain": (_MIX, (3, 10, 30, 100), (55,)),
+    "constant-init": (("mlp", "cnn", "deep", "ae"), (0.0, 0.01), ()),
+    "hidden-bias": (("mlp", "deep", "cnn"), (-0.5, -1, -3), (-2,)),
+    "sigmoid-depth": (("deep",), (2, 4, 8, 12), (6, 10)),
+    "tanh-init": (("mlp", "deep", "cnn"), (3, 10, 30), (17,)),
+    "not-in-optimizer": (("mlp", "cnn", "lstm", "ae", "tfm", "res"), (0, -1), (1,)),
+    "detached": (("mlp", "cnn", "lstm", "ae", "res"), (0, 1), ()),
+    "stop-training-layer": (("mlp", "cnn", "ae"), (0,), (1,)),
+    "input-scale": (("mlp", "cnn", "res", "reg"), (10, 100, 0.01), (30, 0.03)),
+    "input-offset": (("mlp", "cnn", "res", "reg"), (1, 10, 100), (3,)),
+    "no-shuffle": ((*_MIX, "reg"), (1,), ()),
+    "no-zero-grad": ((*_MIX, "lstm", "tfm", "ae"), (1,), ()),
+    "sign-flip": ((*_MIX, "lstm", "tfm", "ae", "reg"), (1,), ()),
+    "double-softmax": ((*_MIX, "deep", "bc"), (1,), ()),
+    "weight-decay": ((*_MIX, "lstm", "tfm"), (0.1, 1, 10), (3,)),
+    "dropout": (("mlp", "cnn", "lstm"), (0.5, 0.8, 0.95), (0.9,)),
+    "batch-size": (_MIX, (1, 2, 4), ()),
+    "clip-sgd": ((*_MIX, "lstm"), (1, 0.1, 0.01, 0.001), (0.03,)),
+    "adam-eps": (("mlp", "cnn"), (1e-4, 1e-2, 1.0), (0.1,)),
+    "fp16-grads": (("mlp", "cnn", "lstm", "deep"), (1, 1e-4, 1e-6), (1e-5,)),
+    "bf16-pure": (("mlp", "cnn", "tfm"), (1, 0.1), (0.03,)),
+    "qk-gain": (("tfm",), (3, 10, 30), (17,)),
+    "nan-input": (("mlp", "cnn", "res", "ae", "reg"), (1,), ()),
+    "small-train-set": ((*_MIX, "lstm", "tfm"), (300, 100, 50), (70,)),
+    "synthetic-contrast": (_MIX, (0.3, 0.9), (0.6,)),
+    "synthetic-noise": (_MIX, (0.3, 1.0), (0.5,)),
+    "synthetic-shift": (_MIX, (1, 2), ()),
+    "leakage": (_MIX, (0.05, 1.0), (0.5,)),
+    "giveaway": (("mlp", "cnn"), (1,), (0.5,)),
+    "d-lr-down": (("gan",), (0.01, 0.001), ()),
+    "g-lr-up": (("gan",), (10, 30), ()),
+    "d-steps": (("gan",), (5,), ()),
+}
+
+CONTROLS: dict[str, Row] = {
+    "healthy": ((*_ALL, "gan"), (0,), ()),
+    "warmup": (_ALL, (0.2,), ()),
+    "cosine": (_ALL, (1, 2), ()),
+    "step-drops": (_ALL, (0.1,), ()),
+    "warm-restarts": (("mlp", "cnn", "lstm", "tfm"), (3,), ()),
+    "label-smoothing": (_CLASSES, (0.1,), ()),
+    "sum-loss": (("mlp", "cnn", "bc"), (1,), ()),
+    "mse-one-hot": (("mlp", "cnn", "bc"), (1,), ()),
+    "mixup": (_MIX, (1,), ()),
+    "augment-noise": ((*_MIX, "deep"), (0.3,), ()),
+    "sgd": ((*_MIX, "deep", "lstm", "ae", "reg", "bc"), (1,), (1.5,)),
+    "clip-adam": (_ALL, (0.01, 1), ()),
+    "beta2": (("mlp", "cnn", "lstm", "tfm"), (0.9, 0.9999), ()),
+    "activation-gelu": (("mlp", "cnn", "ae"), (1,), ()),
+    "activation-leaky": (("mlp", "cnn", "ae"), (1,), ()),
+    "activation-tanh": (("mlp", "cnn", "ae", "reg", "bc"), (1,), ()),
+    "activation-sigmoid": (("mlp", "bc", "wine"), (1,), ()),
+    "norm-batch": (("mlp", "deep"), (1,), ()),
+    "norm-layer": (("mlp", "deep", "reg"), (1,), ()),
+    "long-run": (("mlp", "cnn", "ae", "bc"), (3,), ()),
+    "curriculum": (_MIX, (0.3,), ()),
+    "frozen-backbone": (("mlp", "cnn", "deep"), (1,), ()),
+    "unused-branch": (("mlp", "lstm"), (1,), ()),
+    "accumulate": (("mlp", "cnn", "lstm", "tfm"), (4,), ()),
+    "autocast": (("mlp", "cnn", "tfm"), (1,), ()),
+    "raw-range": (_IMAGES, (1,), ()),
+    "resume": (("mlp", "cnn", "lstm", "tfm"), (0.5,), ()),
+    "fine-tune": (("mlp", "cnn", "lstm", "tfm"), (400,), ()),
+    "wide": (("mlp", "cnn", "ae", "lstm", "reg", "wine"), (0.5, 2), ()),
+    "mild-imbalance": (_MIX, (0.5,), ()),
+    "big-batch": ((*_CLASSES, "lstm", "tfm"), (128,), ()),
+    "batch-8": (("mlp", "cnn", "lstm", "tfm", "ae", "reg", "bc"), (8,), ()),
+}
+SMOKE = (
+    Config("mlp", "healthy", 0.0), Config("reg", "healthy", 0.0), Config("mlp", "lr-up", 100.0),
+    Config("mlp", "nan-input", 1.0), Config("ae", "not-in-optimizer", 0.0), Config("bc", "lr-down", 0.001),
+)  # fmt: skip
+
+
+def _rows() -> Iterable[tuple[str, Row]]:
+    yield from CONTROLS.items()
+    yield from FAULTS.items()
+
+
+def groups(which: str) -> list[tuple[str, str, float]]:
+    """Task, operator and severity of every group of the set ``dev`` or ``report``.
+
+    The development set holds the seen severities of the development tasks. The report set holds every severity of the
+    report tasks, the unseen severities of the development tasks, and the plain healthy run of each.
+    """
+    if which not in SEEDS:
+        raise ValueError(f"set must be one of {sorted(SEEDS)}, got {which!r}")
+    found = []
+    for name, (tasks, seen, unseen) in _rows():
+        for task in tasks:
+            if which == "dev":
+                chosen = seen if task in DEV_TASKS else ()
+            else:
+                chosen = unseen if task in DEV_TASKS else (*seen, *unseen)
+                chosen = chosen or (seen if name == "healthy" else ())
+            found += [(task, name, float(s)) for s in chosen]
+    return found
+
+
+def configs(which: str, seeds: Iterable[int] | None = None) -> list[Config]:
+    """Every run of a set (or of ``smoke``), all groups of the first seed first."""
+    if which == "smoke":
+        return list(SMOKE)
+    allowed = SEEDS[which]
+    chosen = allowed if seeds is None else tuple(s for s in seeds if s in allowed)
+    return [Config(*group, seed) for seed in chosen for group in groups(which)]

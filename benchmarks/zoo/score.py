@@ -1,0 +1,119 @@
+"""The score sheet: replay every record of a set and write what was caught, missed, and said without reason."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import platform
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import median
+
+from benchmarks.zoo.detectors import shipped_rules
+from benchmarks.zoo.grid import Config
+from benchmarks.zoo.harm import Harm, label
+from benchmarks.zoo.intervals import bootstrap, share
+from benchmarks.zoo.outcome import Outcome, outcome
+from benchmarks.zoo.replay import replay
+from benchmarks.zoo.sweep import load_all
+from benchmarks.zoo.tables import detail_lines, operator_table, percent, quiet_table, rule_table, table
+
+UNKNOWN = Harm("unknown", 0.0, 1.0, 0.0, 0)
+
+
+def outcomes(chosen: Iterable[Config], cache: Path) -> list[Outcome]:
+    """Replay every stored run that has a record."""
+    results = load_all(cache, chosen)
+    harms = label(results)
+    found = []
+    for config, result in results.items():
+        record = cache / config.name / "record"
+        if result["watched"] and (record / "run.json").exists():
+            found.append(outcome(config, result, harms.get(config.group, UNKNOWN), replay(record)))
+    return found
+
+
+def score(chosen: Sequence[Config], cache: Path, *, runs: bool = False) -> str:
+    """The whole sheet as Markdown."""
+    found = outcomes(chosen, cache)
+    if not found:
+        raise SystemExit(f"no records under {cache}: run `python -m benchmarks.zoo run` first")
+    parts = [
+        _head(found, chosen),
+        "## Summary\n\n" + summary(found),
+        "## Rules\n\n" + rule_table(found),
+        "## Harmful faults\n\n" + operator_table(found),
+        "## Alarms on healthy and benign runs\n\n" + quiet_table(found),
+    ]
+    if runs:
+        parts.append("## Runs\n\n" + "\n".join(detail_lines(found)))
+    return "\n\n".join(parts)
+
+
+def _head(found: Sequence[Outcome], chosen: Sequence[Config]) -> str:
+    packages = ("lightning", "torch", "numpy", "scikit-learn")
+    versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in packages)
+    seeds = sorted({o.config.seed for o in found})
+    counts = Counter(o.harm.label for o in found)
+    kinds = ", ".join(f"{n} {name}" for name, n in counts.most_common())
+    groups = len({o.config.group for o in found})
+    return (
+        f"# Fault zoo: {datetime.datetime.now(datetime.UTC).date().isoformat()}\n\n"
+        f"Python {platform.python_version()}, {versions}; {len(found)} of {len(chosen)} runs, {groups} groups, seeds "
+        f"{seeds}: {kinds}. Alarm = warning or critical. 95 % intervals: [Wilson] (bootstrap over groups)."
+        f"\nRules judged: {', '.join(sorted(shipped_rules()))}."
+    )
+
+
+def summary(found: Sequence[Outcome]) -> str:
+    """The headline numbers, beside the baselines."""
+    healthy = [o for o in found if o.harm.label == "healthy"]
+    benign = [o for o in found if o.harm.label == "benign"]
+    harmful = [o for o in found if o.harm.label == "harmful"]
+    shipped = shipped_rules()
+    covered = [o for o in harmful if shipped & set(o.truth.must)]
+    placed = [o for o in harmful if o.place is not None]
+    alarmed = [o for o in harmful if o.first_alarm]
+    delays = [o.delay for o in harmful if o.delay is not None]
+    rows = [
+        ("healthy runs with an alarm", _rate(healthy, lambda o: bool(o.verdict.alarms))),
+        ("healthy runs with a critical", _rate(healthy, lambda o: any(a.severity == 2 for a in o.verdict.alarms))),
+        ("benign runs with an alarm", _rate(benign, lambda o: bool(o.verdict.alarms))),
+        ("harmful runs with any alarm", _rate(harmful, lambda o: o.first_alarm is not None)),
+        ("harmful: expected alarm on time", _rate(harmful, lambda o: o.on_time)),
+        ("harmful: expected alarm, ever", _rate(harmful, lambda o: o.hit is not None)),
+        ("the same where a rule for it is shipped: on time", _rate(covered, lambda o: o.on_time)),
+        *((f"on time, {size} harm", _rate([o for o in harmful if o.harm.size == size], lambda o: o.on_time))
+          for size in ("small", "medium", "large")),
+        ("harmful: first cause right", _rate(harmful, lambda o: o.cause)),
+        ("first cause right where there is an alarm", _rate(alarmed, lambda o: o.cause)),
+        ("place right where it is defined and hit", _rate(placed, lambda o: bool(o.place))),
+        ("median delay of a hit", percent(median(delays)) + " of the run" if delays else "-"),
+        ("unrelated rules a harmful run", f"{sum(len(o.unrelated) for o in harmful) / max(1, len(harmful)):.2f}"),
+        ("harmful runs with a misleading rule", _rate(harmful, lambda o: bool(o.misleading))),
+        ("alarm before the onset, where there is one", _rate([o for o in harmful if o.onset], lambda o: bool(o.early))),
+        *baselines(found, harmful),
+    ]  # fmt: skip
+    return table(("measure", "value"), rows)
+
+
+def _rate(runs: Sequence[Outcome], test) -> str:  # type: ignore[no-untyped-def]
+    values = [bool(test(o)) for o in runs]
+    low, high = bootstrap([float(v) for v in values], [o.config.group for o in runs]) if runs else (0.0, 1.0)
+    return f"{share(sum(values), len(values))} ({100 * low:.0f}, {100 * high:.0f})"
+
+
+def baselines(found: Sequence[Outcome], harmful: Sequence[Outcome]) -> list[tuple[str, str]]:
+    """What no detector at all would score: a constant answer, and as many alarms at random steps."""
+    if not harmful:
+        return []
+    answers = Counter(cause for o in harmful for cause in o.truth.cause)
+    name, right = answers.most_common(1)[0]
+    rate = sum(len(o.verdict.alarms) for o in found) / sum(o.steps for o in found)
+    lucky = [1 - (1 - rate) ** (o.truth.deadline * o.steps) for o in harmful]
+    return [
+        ("baseline: always alarm", "recall 100 %, false alarms 100 %"),
+        (f"baseline: always answer '{name}'", f"first cause right {percent(right / len(harmful))}"),
+        ("baseline: as many alarms at random steps", f"any alarm on time {percent(sum(lucky) / len(lucky))}"),
+    ]

@@ -1,0 +1,74 @@
+"""Many runs: skip what the cache holds, train the rest in niced processes of one thread each."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import time
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from benchmarks.zoo.grid import Config
+
+RESULT = "result.json"
+CACHE = Path("build/zoo")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def load(cache: Path, config: Config) -> dict[str, Any] | None:
+    """The stored result of a run, None when there is none."""
+    path = cache / config.name / RESULT
+    if not path.exists():
+        return None
+    result: dict[str, Any] = json.loads(path.read_text())
+    return result
+
+
+def load_all(cache: Path, chosen: Iterable[Config]) -> dict[Config, dict[str, Any]]:
+    """The stored results of these runs; those that were not run are left out."""
+    loaded = ((config, load(cache, config)) for config in chosen)
+    return {config: result for config, result in loaded if result is not None}
+
+
+def one(config: Config, cache: Path, watch: bool) -> dict[str, Any]:
+    """Train one configuration into the cache (in a worker process)."""
+    from benchmarks.zoo.train import run
+
+    folder = cache / config.name
+    shutil.rmtree(folder, ignore_errors=True)
+    return run(config, folder, watch)
+
+
+def _nice(level: int) -> None:
+    os.nice(level)
+
+
+def sweep(
+    chosen: Iterable[Config], cache: Path, *, jobs: int = 2, watch: bool = True, fresh: bool = False, nice: int = 15
+) -> int:
+    """Train what is missing; return the number of runs made.
+
+    A stored run without a record is made again when ``watch`` asks for one.
+    """
+    todo = []
+    for config in chosen:
+        old = None if fresh else load(cache, config)
+        if old is None or (watch and not old["watched"]):
+            todo.append(config)
+    for name in THREADS:
+        os.environ[name] = "1"
+    start = time.perf_counter()
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_nice, initargs=(nice,)) as pool:
+        futures = {pool.submit(one, config, cache, watch): config for config in todo}
+        for done, future in enumerate(as_completed(futures), 1):
+            config, result = futures[future], future.result()
+            note = f"  ERROR {result['error']}" if result["error"] else ""
+            if note or done % 25 == 0 or done == len(todo):
+                took = time.perf_counter() - start
+                print(f"{done}/{len(todo)} {took:.0f} s {config.name} {result['metric']:.4g}{note}", flush=True)
+    return len(todo)

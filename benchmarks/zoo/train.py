@@ -1,0 +1,158 @@
+"""One run: build what the plan says, train it through Lightning, store the record and the final scores."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from benchmarks.zoo.gan import Gan, modes_covered
+from benchmarks.zoo.grid import Config
+from benchmarks.zoo.modules import Supervised, metric, optimizer
+from benchmarks.zoo.nets import build
+from benchmarks.zoo.operators import apply
+from benchmarks.zoo.plan import Data, Plan
+from benchmarks.zoo.tasks import TASKS
+
+RESULT = "result.json"
+
+
+def prepare(config: Config) -> tuple[Plan, Data, pl.LightningModule]:
+    """Plan, data and module of a run; the same seed gives twins the same split, initialization and order."""
+    make, load = TASKS[config.task]
+    plan = apply(config.operator, make(), config.severity)
+    data = load(torch.Generator().manual_seed(1000 + config.seed))
+    for change in plan.on_data:
+        change(data, torch.Generator().manual_seed(2000 + config.seed))
+    torch.manual_seed(config.seed)
+    if plan.kind == "gan":
+        return plan, data, Gan(plan)
+    net = build(**plan.arch)
+    torch.manual_seed(config.seed + 1)
+    for edit in plan.on_net:
+        edit(net)
+    if plan.pretrain:
+        _pretrain(plan, net, data)
+    return plan, data, Supervised(plan, net)
+
+
+def _pretrain(plan: Plan, net: nn.Module, data: Data) -> None:
+    """Plain training before the run that is watched, then a tenth of the rate."""
+    module = Supervised(plan, net)
+    opt = optimizer(plan, net.parameters())
+    g = torch.Generator().manual_seed(7)
+    for _ in range(plan.pretrain):
+        chosen = torch.randint(0, len(data.train_x), (plan.batch_size,), generator=g)
+        opt.zero_grad()
+        module.loss(net(data.train_x[chosen]), data.train_y[chosen]).backward()
+        opt.step()
+    plan.lr *= 0.1
+
+
+def _loaders(plan: Plan, data: Data, seed: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    train = DataLoader(
+        TensorDataset(data.train_x, data.train_y),
+        batch_size=min(plan.batch_size, len(data.train_x)),
+        shuffle=plan.shuffle,
+        generator=torch.Generator().manual_seed(3000 + seed),
+    )
+    return train, DataLoader(TensorDataset(data.val_x, data.val_y), batch_size=256)
+
+
+def _trainer(plan: Plan, steps: int, batches: int, callbacks: list[Any], folder: Path) -> pl.Trainer:
+    """A trainer that validates about 12 times, as epochs of these small sets are short or long."""
+    every = max(1, plan.steps * plan.accumulate // 12)
+    epochs = max(1, round(every / batches))
+    return pl.Trainer(
+        max_steps=steps,
+        max_epochs=-1,
+        accelerator="cpu",
+        devices=1,
+        precision=plan.precision,
+        gradient_clip_val=plan.clip,
+        accumulate_grad_batches=plan.accumulate,
+        val_check_interval=every if every < batches else 1.0,
+        check_val_every_n_epoch=1 if every < batches else epochs,
+        limit_val_batches=0 if plan.kind == "gan" else None,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+    )
+
+
+def run(config: Config, folder: Path, watch: bool = True) -> dict[str, Any]:
+    """Train one configuration; leave ``result.json`` (and the record) in ``folder``; return the result."""
+    _quiet()
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    plan, data, module = prepare(config)
+    train, val = _loaders(plan, data, config.seed)
+    start, error = time.perf_counter(), None
+    torch.manual_seed(config.seed + 2)
+    try:
+        _fit(config, plan, module, train, val, folder, watch)
+    except Exception as raised:  # a run that dies is a result too
+        error = f"{type(raised).__name__}: {raised}"
+    seconds = time.perf_counter() - start
+    result = {
+        "task": config.task, "operator": config.operator, "severity": config.severity, "seed": config.seed,
+        "kind": plan.kind, "steps": plan.steps, "onset_step": plan.onset_step, "where": list(plan.where),
+        "every_n_steps": config.every_n_steps, "watched": watch, "error": error, "seconds": round(seconds, 3),
+        **_scores(plan, module, data),
+    }  # fmt: skip
+    (folder / RESULT).write_text(json.dumps(result))
+    return result
+
+
+def _fit(
+    config: Config, plan: Plan, module: pl.LightningModule, train: Any, val: Any, folder: Path, watch: bool
+) -> None:
+    def callbacks() -> list[Any]:
+        if not watch:
+            return []
+        from lightning_diag import Diagnostics
+
+        return [Diagnostics(every_n_steps=config.every_n_steps, run_dir=folder / "record")]
+
+    if plan.resume_at is None:
+        _trainer(plan, plan.steps, len(train), callbacks(), folder).fit(module, train, val)
+        return
+    first = _trainer(plan, round(plan.resume_at * plan.steps), len(train), callbacks(), folder)
+    first.fit(module, train, val)
+    first.save_checkpoint(folder / "half.ckpt")
+    second = _trainer(plan, plan.steps, len(train), callbacks(), folder)
+    second.fit(module, train, val, ckpt_path=folder / "half.ckpt")
+    (folder / "half.ckpt").unlink()
+
+
+def _scores(plan: Plan, module: pl.LightningModule, data: Data) -> dict[str, float]:
+    """Final scores on clean validation, test and both; higher is better; a lost run counts as 0 or minus infinity."""
+    if isinstance(module, Gan):
+        covered = modes_covered(module.generator.eval())
+        return {"metric": covered, "metric_val": covered, "metric_test": covered}
+    net = module.get_submodule("net")
+
+    def score(*parts: tuple[Tensor, Tensor]) -> float:
+        value = metric(plan, net, torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts]))
+        return value if math.isfinite(value) else -1e9
+
+    val, test = (data.val_x, data.val_y), (data.test_x, data.test_y)
+    return {"metric": score(val, test), "metric_val": score(val), "metric_test": score(test)}
+
+
+def _quiet() -> None:
+    warnings.filterwarnings("ignore", module="lightning")
+    for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
+        logging.getLogger(name).setLevel(logging.ERROR)
