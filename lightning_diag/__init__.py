@@ -1,0 +1,56 @@
+"""A linter for training runs: one Lightning callback that says in plain words what is wrong with a training.
+
+Every public name has this one address; it is loaded when it is first used, so that ``import lightning_diag`` costs
+nearly nothing and the command line starts without torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lightning_diag._replay import check
+    from lightning_diag.detectors.base import Detector
+    from lightning_diag.diagnosis import Diagnosis
+    from lightning_diag.finding import Finding, Severity
+    from lightning_diag.observation import Observation
+    from lightning_diag.reading import Reading
+    from lightning_diag.sinks.base import Sink
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Detector": "lightning_diag.detectors.base",
+    "Diagnosis": "lightning_diag.diagnosis",
+    "Finding": "lightning_diag.finding",
+    "Observation": "lightning_diag.observation",
+    "Reading": "lightning_diag.reading",
+    "Severity": "lightning_diag.finding",
+    "Sink": "lightning_diag.sinks.base",
+    "check": "lightning_diag._replay",
+}
+
+__all__ = [
+    "Detector",
+    "Diagnosis",
+    "Finding",
+    "Observation",
+    "Reading",
+    "Severity",
+    "Sink",
+    "__version__",
+    "check",
+]
+
+if not TYPE_CHECKING:  # a checker must see the names above, not a function that answers for any
+
+    def __getattr__(name: str) -> object:
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(importlib.import_module(home), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -16,7 +16,7 @@ from lightning_diag.finding import Finding
 from lightning_diag.reading import Reading
 from lightning_diag.streaming import LossHealth
 
-REOPEN_STEPS = 200  # a rule that comes back within this many steps of its end goes on as the same finding
+REOPEN_STEPS = 200  # a rule that comes back within this many steps of the end that was told is no news yet
 STATE_VERSION = 1
 
 
@@ -26,7 +26,7 @@ def matches(rule: str, patterns: Iterable[str]) -> bool:
 
 
 def chosen(
-    detectors: Iterable[Detector], select: Sequence[str] = ("*",), ignore: Sequence[str] = ()
+    detectors: Iterable[Detector], select: Sequence[str] | str = ("*",), ignore: Sequence[str] | str = ()
 ) -> list[Detector]:
     """Return the detectors whose rule is selected and not ignored, one a rule (the last given wins).
 
@@ -34,6 +34,7 @@ def chosen(
         ConfigurationError: a pattern matches no rule.
     """
     by_rule = {d.rule: d for d in detectors}
+    select, ignore = _patterns(select), _patterns(ignore)
     for argument, patterns in (("select", select), ("ignore", ignore)):
         for pattern in patterns:
             if pattern != "*" and not any(matches(rule, (pattern,)) for rule in by_rule):
@@ -41,12 +42,18 @@ def chosen(
     return [d for rule, d in by_rule.items() if matches(rule, select) and not matches(rule, ignore)]
 
 
+def _patterns(given: Sequence[str] | str) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
 class Judge:
     """Runs detectors over readings and keeps one finding a rule, with its lifecycle.
 
     A finding opens, worsens (severity or number of places grows), resolves after the rule's ``resolve_after``
-    evaluations without it, and reopens as the same finding when it comes back. A detector that raises is disabled,
-    reported once through ``on_error(rule, exception)``, and stands in the coverage as failed.
+    evaluations without it, and reopens as the same finding when it comes back. What is news is measured against what was
+    told last: a rule that comes and goes is told once in :data:`REOPEN_STEPS` steps, slow growth is told when the places
+    have doubled. A detector that raises is disabled, reported once through ``on_error(rule, exception)``, and stands in
+    the coverage as failed.
 
     Args:
         detectors: detectors to run, one a rule.
@@ -66,6 +73,7 @@ class Judge:
             detector._reset()
         self._health = LossHealth()
         self._open: dict[str, Finding] = {}
+        self._told: dict[str, Finding] = {}
         self._calm: dict[str, int] = {}
         self._ran: set[str] = set()
         self._reasons: dict[str, str] = {}
@@ -145,23 +153,21 @@ class Judge:
     def _live(self, detector: Detector, found: Finding | None, reading: Reading) -> Finding | None:
         """The lifecycle of one rule after one evaluation; returns the finding when there is news."""
         rule, old = detector.rule, self._open.get(detector.rule)
-        if found is None:
+        if found is not None:
+            self._calm[rule] = 0
+            now = found if old is None else _merge(old, found, reading)
+        else:
             if old is None or old.status == "resolved" or detector.resolve_after is None:
                 return None
             self._calm[rule] = self._calm.get(rule, 0) + 1
             if self._calm[rule] < detector.resolve_after:
                 return None
-            self._open[rule] = dataclasses.replace(old, status="resolved")
-            return self._open[rule]
-        self._calm[rule] = 0
-        if old is None:
-            self._open[rule] = found
-            return found
-        merged = _merge(old, found, reading)
-        self._open[rule] = merged
-        news = merged.severity > old.severity or len(merged.where) > 2 * max(1, len(old.where))
-        back = old.status == "resolved" and found.step - old.last_step > REOPEN_STEPS
-        return merged if news or back else None
+            now = dataclasses.replace(old, status="resolved")
+        self._open[rule] = now
+        if not _is_news(self._told.get(rule), now):
+            return None
+        self._told[rule] = now
+        return now
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain data: detectors, findings, lifecycle, loss health."""
@@ -169,6 +175,7 @@ class Judge:
             "version": STATE_VERSION,
             "detectors": {rule: d.state_dict() for rule, d in self.detectors.items()},
             "findings": [f.to_dict() for f in self._open.values()],
+            "told": [f.to_dict() for f in self._told.values()],
             "calm": dict(self._calm),
             "ran": sorted(self._ran),
             "reasons": dict(self._reasons),
@@ -182,6 +189,7 @@ class Judge:
             if rule in self.detectors:
                 self.detectors[rule].load_state_dict(saved)
         self._open = {f["rule"]: Finding.from_dict(f) for f in state.get("findings", ())}
+        self._told = {f["rule"]: Finding.from_dict(f) for f in state.get("told", ())}
         self._calm = dict(state.get("calm", {}))
         self._ran = set(state.get("ran", ()))
         self._reasons = dict(state.get("reasons", {}))
@@ -189,11 +197,21 @@ class Judge:
         self._health.load_state_dict(state.get("health", {}))
 
 
+def _is_news(told: Finding | None, now: Finding) -> bool:
+    """Whether a finding's present state differs enough from what was told last."""
+    if told is None or now.severity > told.severity or len(now.where) > 2 * max(1, len(told.where)):
+        return True
+    if now.status == "resolved":
+        return told.status != "resolved"
+    return told.status == "resolved" and now.last_step - told.last_step > REOPEN_STEPS
+
+
 def _merge(old: Finding, new: Finding, reading: Reading) -> Finding:
     """The same rule held again: keep its beginning, take what is worse now."""
     worse = new.severity > old.severity or (new.severity == old.severity and len(new.where) > len(old.where))
-    shown = new if worse or old.status == "resolved" else old
-    status = "worsening" if worse and old.status != "resolved" else "open"
+    back = old.status == "resolved"
+    shown = new if worse or back else old
+    status = "worsening" if worse and not back else "open"
     return dataclasses.replace(
         shown,
         severity=max(old.severity, new.severity),
@@ -203,7 +221,7 @@ def _merge(old: Finding, new: Finding, reading: Reading) -> Finding:
         first_step=min(old.first_step, new.first_step),
         last_step=max(old.last_step, reading.step),
         count=old.count + 1,
-        where=tuple(dict.fromkeys((*old.where, *new.where))) if worse else old.where,
+        where=tuple(dict.fromkeys((*old.where, *new.where))) if worse and not back else shown.where,
     )
 
 

@@ -39,3 +39,6 @@ class MissingExtraError(DiagnosticsError, ImportError):
         super().__init__(f"{package} is not installed: pip install 'lightning-diag[{extra}]'")
         self.package = package
         self.extra = extra
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        return type(self), (self.package, self.extra)  # Exception's own would call it with the message alone

@@ -88,6 +88,8 @@ class Finding:
             raise ValueError(f"rule must look like 'group/name', got {self.rule!r}")
         set_ = object.__setattr__
         set_(self, "severity", Severity(self.severity))
+        for name in ("step", "epoch", "first_step", "last_step", "count"):
+            set_(self, name, int(getattr(self, name)))  # NumPy's integers are no JSON
         set_(self, "where", tuple(str(w) for w in self.where))
         set_(self, "advice", tuple(self.advice))
         set_(self, "evidence", MappingProxyType({str(k): _plain(v) for k, v in self.evidence.items()}))
