@@ -1,0 +1,14 @@
+"""Where readings and findings go: the run record, W&B, any other Lightning logger, the console, memory.
+
+A sink of one's own is a subclass of :class:`Sink`, registered under the entry-point group ``lightning_diag.sinks`` or
+handed over as ``sinks=[...]``; :class:`MemorySink` is the test double.
+"""
+
+from lightning_diag.sinks.base import Sink
+from lightning_diag.sinks.console import ConsoleSink
+from lightning_diag.sinks.logger import LoggerSink
+from lightning_diag.sinks.memory import MemorySink
+from lightning_diag.sinks.record import RecordSink
+from lightning_diag.sinks.wandb import WandbSink
+
+__all__ = ["ConsoleSink", "LoggerSink", "MemorySink", "RecordSink", "Sink", "WandbSink"]

@@ -1,0 +1,213 @@
+"""The sink for Weights & Biases: a few charts on their own axis, one table, deduplicated alerts, a verdict."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from lightning_diag.diagnosis import Diagnosis
+from lightning_diag.errors import ConfigurationError, MissingExtraError
+from lightning_diag.finding import Finding, Severity
+from lightning_diag.reading import Reading
+from lightning_diag.sinks._metrics import RowLimit, metrics
+from lightning_diag.sinks._news import News, clean, places
+from lightning_diag.sinks.base import RunInfo, Sink
+
+AXIS = "diag/step"
+TABLE = "diag/findings"
+COLUMNS = ("rule", "severity", "step", "where", "message", "advice", "status")
+MAX_TITLE = 63  # "should be less than 64 characters", says Run.alert
+_HOUR_S = 3600.0
+
+
+class WandbSink(Sink):
+    """Logs readings, findings and the verdict into a W&B run that somebody else made and will finish.
+
+    Charts are named as in :func:`lightning_diag.signals.logged_keys` and lie over ``diag/step``, the optimizer step
+    that was measured. ``diag/findings`` holds one row a rule. A finding of warning or worse becomes an alert, once a
+    severity. The summary tells ``diag/worst_severity``, ``diag/open_findings`` and, at the end, ``diag/verdict``.
+
+    Each key is tied to the axis by its exact name: W&B resolves overlapping globs in random order, and Lightning's
+    logger defines ``*``. Rows are logged without ``step=``, which would drop rows behind the run's own counter. A
+    disabled run gets nothing, and one that the user finished nothing more. A pickled or copied sink has no run.
+
+    Args:
+        run: a W&B run, such as ``WandbLogger.experiment``; None makes the sink do nothing.
+        log_every_n_steps: spacing of rows that hold only the training loss and what is made of it; sampled readings
+            always get a row. Higher means fewer rows.
+        max_rows: rows after which a long run is logged more sparsely; higher means more rows.
+        alerts_per_hour: alerts of one level in an hour; what is beyond is counted in the next alert. 0 sends none.
+        table_every_s: shortest time between two versions of the table, in seconds; the last is logged at the end.
+        clock: seconds that only grow (for tests).
+
+    Raises:
+        MissingExtraError: from ``open``, when wandb is not installed.
+
+    Examples:
+        >>> class Run:  # what is asked of a run
+        ...     disabled, summary = False, {}
+        ...     def define_metric(self, name, **kwargs): print("define", name, kwargs)
+        ...     def log(self, row): print("log", row)
+        >>> sink = WandbSink(Run())
+        >>> sink.open(RunInfo(None, "example"))
+        define diag/step {'hidden': True}
+        >>> sink.reading(Reading(1, 0, {"loss/train": 2.5}))
+        define diag/loss/train {'step_metric': 'diag/step'}
+        log {'diag/loss/train': 2.5, 'diag/step': 1}
+    """
+
+    def __init__(
+        self,
+        run: Any | None,
+        log_every_n_steps: int = 10,
+        max_rows: int = 10_000,
+        alerts_per_hour: int = 5,
+        table_every_s: float = 300.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        for name, value in (("alerts_per_hour", alerts_per_hour), ("table_every_s", table_every_s)):
+            if value < 0:
+                raise ConfigurationError(f"{name} must be at least 0, got {value!r}")
+        self.run = run
+        self.log_every_n_steps = log_every_n_steps
+        self.max_rows = max_rows
+        self.alerts_per_hour = alerts_per_hour
+        self.table_every_s = table_every_s
+        self.clock = clock
+        self._reset()
+
+    def _reset(self) -> None:
+        self._wandb: Any = None  # the package, from open to close
+        self._limit = RowLimit(self.log_every_n_steps, self.max_rows)
+        self._news = News()
+        self._defined: set[str] = set()
+        self._latest: dict[str, Finding] = {}
+        self._step = 0
+        self._sent: dict[Severity, deque[float]] = {}
+        self._held = 0
+        self._table_at = -float("inf")
+        self._table_due = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        own = (self.log_every_n_steps, self.max_rows, self.alerts_per_hour, self.table_every_s, self.clock)
+        return type(self), (None, *own)
+
+    def open(self, run: RunInfo) -> None:
+        """Import wandb and define the axis."""
+        self._reset()
+        if self.run is None or getattr(self.run, "disabled", False):
+            return
+        try:
+            import wandb  # noqa: PLC0415 - takes a second, and only this sink needs it
+        except ImportError as error:
+            raise MissingExtraError("wandb", "wandb") from error
+        self._wandb = wandb
+        self._call("define_metric", AXIS, hidden=True)
+
+    def reading(self, reading: Reading) -> None:
+        """Log one row, if its turn has come."""
+        self._step = reading.step
+        if self._wandb is None or not self._limit.admits(reading):
+            return
+        self._log(metrics(reading))
+        if self._table_due and self.clock() - self._table_at >= self.table_every_s:
+            self._log_table()
+
+    def finding(self, finding: Finding) -> None:
+        """Send an alert for what is new, renew summary and table."""
+        self._latest[finding.rule] = finding
+        if self._wandb is None:
+            return
+        if finding.severity >= Severity.WARNING and self._news.is_new(finding):
+            self._alert(finding)
+        self._table_due = True
+        if self.clock() - self._table_at >= self.table_every_s:
+            self._log_table()
+        self._summarize(self._latest.values())
+
+    def close(self, diagnosis: Diagnosis) -> None:
+        """Log the whole table and the verdict; the run itself is left open."""
+        if self._wandb is None:
+            return
+        told = (*(f for cause in diagnosis.causes for f in cause.findings), *diagnosis.notes)
+        self._latest.update({finding.rule: finding for finding in told})
+        self._log_table()
+        self._summarize(self._latest.values(), verdict=clean(diagnosis.verdict))
+        self._wandb = None
+
+    def _log(self, row: Mapping[str, object]) -> None:
+        if not row:
+            return
+        for key in row.keys() - self._defined - {TABLE}:
+            self._call("define_metric", key, step_metric=AXIS)
+            self._defined.add(key)
+        self._call("log", {**row, AXIS: self._step})
+
+    def _log_table(self) -> None:
+        if self._wandb is None or not self._latest:
+            return
+        rows = sorted(self._latest.values(), key=lambda f: (-f.severity, f.status == "resolved", f.first_step, f.rule))
+        table = self._wandb.Table(columns=list(COLUMNS), data=[_row(f) for f in rows])
+        self._log({TABLE: table})
+        self._table_at, self._table_due = self.clock(), False
+
+    def _alert(self, finding: Finding) -> None:
+        now = self.clock()
+        sent = self._sent.setdefault(finding.severity, deque())
+        while sent and now - sent[0] >= _HOUR_S:
+            sent.popleft()
+        if len(sent) >= self.alerts_per_hour:
+            self._held += 1
+            return
+        sent.append(now)
+        held, self._held = self._held, 0
+        level = self._wandb.AlertLevel.ERROR if finding.severity == Severity.CRITICAL else self._wandb.AlertLevel.WARN
+        self._call("alert", title=_title(finding), text=_text(finding, held), level=level)
+
+    def _summarize(self, findings: Iterable[Finding], verdict: str | None = None) -> None:
+        found = list(findings)
+        summary: dict[str, object] = {
+            "diag/worst_severity": str(max(f.severity for f in found)) if found else "none",
+            "diag/open_findings": sum(f.status != "resolved" for f in found),
+        }
+        if verdict is not None:
+            summary["diag/verdict"] = verdict
+        if self._wandb is not None:
+            self._guard(lambda run: run.summary.update(summary))
+
+    def _call(self, method: str, *args: object, **kwargs: object) -> None:
+        self._guard(lambda run: getattr(run, method)(*args, **kwargs))
+
+    def _guard(self, call: Callable[[Any], object]) -> None:
+        """Call the run; fall silent when the user has finished it."""
+        if self._wandb is None:
+            return
+        try:
+            call(self.run)
+        except self._wandb.errors.UsageError as error:
+            if "finished" not in str(error):
+                raise
+            self._wandb = None
+
+
+def _row(finding: Finding) -> list[object]:
+    advice = clean("; ".join(finding.advice))
+    where = clean(", ".join(finding.where))
+    return [finding.rule, str(finding.severity), finding.step, where, clean(finding.message), advice, finding.status]
+
+
+def _title(finding: Finding) -> str:
+    return f"{finding.severity}: {clean(finding.rule)}"[:MAX_TITLE]
+
+
+def _text(finding: Finding, held: int) -> str:
+    lines = [f"{clean(finding.message)} (since step {finding.first_step})"]
+    if finding.where:
+        lines.append(f"Where: {places(finding.where, 5)}")
+    if finding.advice:
+        lines.append(f"Next: {clean(finding.advice[0])}")
+    if held:
+        lines.append(f"{held} more alerts were held back: see the table {TABLE}.")
+    return "\n".join(lines)
