@@ -1,0 +1,49 @@
+"""The demo of one run's health: the same training twice, once with a mistake people really make."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from lightning_diag.demo.data import real_digits
+from lightning_diag.demo.rendering import HANDWRITTEN, synthetic_digits
+from lightning_diag.demo.telling import Teller
+from lightning_diag.demo.training import Plan, Result, train
+
+# learning rates of 0.1 and above are usual for SGD (He et al. 2016 start with 0.1) and far too high for Adam, whose
+# steps don't shrink with the gradient (Kingma & Ba 2015 suggest 0.001)
+SGD_LR = 0.1
+CAUSE = "learning-rate-too-high"
+CONFESSION = f"Adam was given lr={SGD_LR}, a learning rate copied from a recipe for SGD."
+SYNTHETIC_DIGITS = 900
+
+
+def tell(folder: Path, seed: int, teller: Teller) -> bool:
+    """Train healthy and mistaken, say what the diagnosis found; return whether it was right about both."""
+    real = real_digits(seed)
+    digits = real["train"] + synthetic_digits(SYNTHETIC_DIGITS, seed, HANDWRITTEN)
+    plan = Plan("healthy", digits, real["val"], seed=seed)
+    teller.say(
+        f"Handwritten digits, 8x8: {len(real['train'])} real ones and {SYNTHETIC_DIGITS} drawn from fonts to train on, "
+        f"{len(real['val'])} real ones to validate on."
+    )
+    teller.title("1  A training that is fine")
+    healthy = train(plan, folder)
+    teller.result(healthy)
+    teller.title("2  The same training, with one mistake in it")
+    stuck = train(dataclasses.replace(plan, name="stuck", lr=SGD_LR), folder)
+    teller.result(stuck)
+    quiet, found = healthy.diagnosis.healthy, names_mistake(stuck)
+    teller.title("What we had done")
+    teller.say(CONFESSION)
+    teller.say("The diagnosis found it." if found else "The diagnosis did not find it.")
+    if not quiet:
+        teller.say("And it was not quiet about the healthy run, as it should have been.")
+    teller.reports(healthy, stuck)
+    return quiet and found
+
+
+def names_mistake(result: Result) -> bool:
+    """Whether the leading cause is the planted one."""
+    causes = result.diagnosis.causes
+    return bool(causes) and causes[0].name == CAUSE
