@@ -100,8 +100,8 @@ class Pipeline:
         for owner, probe in list(self._probes):
             unmeasured.update(self._try(owner, probe, probe.attach, scene) or {})
         for owner, probe in list(self._probes):
-            self._know(self._try(owner, probe, probe.facts) or {})
-        self._know({"unmeasured": unmeasured})
+            self.know(self._try(owner, probe, probe.facts) or {})
+        self.know({"unmeasured": unmeasured})
         self._each_sink(lambda sink: sink.open(run))
         self._split()
 
@@ -259,7 +259,7 @@ class Pipeline:
                 guilty = first_bad_module(self._scene.module, calls)
                 names["submodule"] = (guilty,) if guilty else ()
                 self._extra.append(("origin/module", np.ones(len(names["submodule"]))))
-            self._know({"names": names})
+            self.know({"names": names})
         except Exception as error:
             self.guard.tell("the search for the first non-finite value", error)
 
@@ -268,7 +268,7 @@ class Pipeline:
             reading = Reading(packet.step, packet.epoch, values, self.facts, packet.batch_idx, packet.stage)
             for owner, probe in self._active:
                 if not reading.values.keys().isdisjoint(probe.signals):
-                    self._know(self._try(owner, probe, probe.learn, reading) or {})
+                    self.know(self._try(owner, probe, probe.learn, reading) or {})
             self._judge(dataclasses.replace(reading, facts=self.facts))
 
     def _judge(self, reading: Reading) -> None:
@@ -288,7 +288,7 @@ class Pipeline:
             self.on_finding = None
             self.guard.tell("on_finding", error)
 
-    def _know(self, learned: Mapping[str, Any]) -> None:
+    def know(self, learned: Mapping[str, Any]) -> None:
         """Take in new facts; names and reasons are merged, everything else replaced."""
         if not learned:
             return
@@ -310,7 +310,7 @@ class Pipeline:
             self._probes = [(o, p) for o, p in self._probes if p is not probe]
             self._split()
             reason = f"{owner} failed: {type(error).__name__}: {error}"
-            self._know({"unmeasured": dict.fromkeys(probe.signals, reason)})
+            self.know({"unmeasured": dict.fromkeys(probe.signals, reason)})
             self.guard.tell(owner, error)
             return None
 

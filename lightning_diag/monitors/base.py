@@ -82,6 +82,10 @@ class Monitor(_Callback):
         if session is not None:
             _sessions[trainer] = session
 
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Learn the plan."""
+        self._forward("train_start", trainer, trainer)
+
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Decide whether the step is sampled."""
         self._forward("batch_start", trainer, trainer, batch, batch_idx)

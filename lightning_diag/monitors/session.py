@@ -115,6 +115,10 @@ class Session:
 
     # ------------------------------------------------------------------ hooks of the lead monitor
 
+    def train_start(self, trainer: Any) -> None:
+        """The loaders exist now."""
+        self.pipeline.know(view.plan(trainer))
+
     def batch_start(self, trainer: Any, batch: Any, batch_idx: int) -> None:
         """A training micro-batch begins."""
         step = view.step_number(trainer)

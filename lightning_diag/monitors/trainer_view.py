@@ -23,20 +23,26 @@ def scene(trainer: Any, module: nn.Module, observe: Callable[[Any, Any, Any], Ob
     automatic = bool(getattr(module, "automatic_optimization", True))
     optimizers = [_raw(opt) for opt in trainer.optimizers]
     facts = Facts(
-        planned_steps=_planned(trainer),
-        steps_per_epoch=_steps_per_epoch(trainer),
         accumulate=accumulate(trainer),
         clip_val=_clip(trainer),
         clip_algorithm=None if not _clip(trainer) else str(_value(trainer.gradient_clip_algorithm) or "norm"),
         precision=str(getattr(trainer, "precision", "") or "") or None,
         optimizers=tuple(type(opt).__name__ for opt in optimizers),
         automatic_optimization=automatic,
-        batch_size=_batch_size(trainer),
         world_size=int(getattr(trainer, "world_size", 1)),
         strategy=type(trainer.strategy).__name__,
         device=_device(module).type,
     )
     return Scene(module, optimizers, facts, automatic, lambda opt: inverse_scale(trainer, opt), observe)
+
+
+def plan(trainer: Any) -> dict[str, Any]:
+    """Return the facts about the plan. Only once training starts: asking earlier would build the user's loaders early."""
+    return {
+        "planned_steps": _planned(trainer),
+        "steps_per_epoch": _steps_per_epoch(trainer),
+        "batch_size": _batch_size(trainer),
+    }
 
 
 def step_number(trainer: Any) -> int:

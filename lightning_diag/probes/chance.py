@@ -16,7 +16,8 @@ from lightning_diag.probes.observer import find_input
 from lightning_diag.reading import Reading
 
 CANDIDATES = ("cross-entropy", "cross-entropy (sum)", "bce", "mse", "l1", "mse (one-hot)", "reconstruction mse")
-TOLERANCE = 5e-3  # relative; a bfloat16 loss is rounded to 4e-3
+TOLERANCE = 1e-4  # relative: the recomputed loss is the same arithmetic, in float32
+TOLERANCE_HALF = 1e-2  # a bfloat16 loss is rounded to 4e-3
 MATCHES = 3  # batches in a row that must match before the loss counts as recognized
 REFINE = 0.02  # relative change of the chance level that is worth telling
 MAX_CLASSES = 65_536
@@ -34,7 +35,7 @@ class ChanceProbe(Probe):
 
     Formulas: the constant that minimizes the expected loss is the label distribution, the mean, or the median (Hastie,
     Tibshirani & Friedman, *The Elements of Statistical Learning*, section 2.4). Nothing is assumed: where no candidate
-    matches three batches in a row within 0.5 %, chance stays unknown.
+    matches three batches in a row (within 1e-4, in half precision 1e-2), chance stays unknown.
     """
 
     signals = ("chance/error", "chance/loss", "chance/smoothing", "chance/floor")
@@ -46,7 +47,9 @@ class ChanceProbe(Probe):
         self._smoothing: list[Tensor] = []
         self._matched = np.zeros(len(CANDIDATES))
         self._smoothings: list[float] = []
-        self._known: float | None = None
+        self._known: tuple[str, float] = ("", math.nan)
+        half = "16" in (scene.facts.precision or "")
+        self._tolerance = TOLERANCE_HALF if half else TOLERANCE
         self._classes: int | None = None
         return {}
 
@@ -76,7 +79,7 @@ class ChanceProbe(Probe):
         errors, levels = reading.vector("chance/error"), reading.vector("chance/loss")
         if errors is None or levels is None:
             return {}
-        matched = errors <= TOLERANCE
+        matched = errors <= self._tolerance
         self._matched = np.where(matched, self._matched + 1, 0)
         best = int(np.argmax(self._matched))
         if self._matched[best] >= MATCHES:
@@ -103,9 +106,9 @@ class ChanceProbe(Probe):
         return self._tell(f"cross-entropy (label smoothing {epsilon:.2g})", level, floor)
 
     def _tell(self, kind: str, level: float, floor: float) -> Mapping[str, Any]:
-        if not level > 0 or (self._known and abs(level / self._known - 1) < REFINE):
+        if not level > 0 or (kind == self._known[0] and abs(level / self._known[1] - 1) < REFINE):
             return {}
-        self._known = level
+        self._known = (kind, level)
         known: dict[str, Any] = {
             "loss_kind": kind,
             "chance_loss": level,

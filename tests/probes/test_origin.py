@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_diag.probes.observer import Observer
+from lightning_diag.probes.origin import bad_inputs, bad_weights, first_bad_module
+
+
+class Divider(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x / (x - x)
+
+
+class Model(nn.Module):
+    def __init__(self, bad: bool) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5))
+        self.middle: nn.Module = Divider() if bad else nn.Identity()
+        self.last = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor, scale: float = 1.0) -> Tensor:
+        return self.last(self.middle(self.first(x) * scale))
+
+
+def traced(model: nn.Module, *args: Any, **kwargs: Any) -> str | None:
+    observer = Observer(model)
+    observer.start(armed=False)
+    model(*args, **kwargs)
+    calls = list(observer.calls)
+    observer.detach()
+    return first_bad_module(model, calls)
+
+
+def test_the_module_that_made_it_is_named_and_the_run_is_as_it_was() -> None:
+    model = Model(bad=True)
+    buffers = [b.clone() for b in model.buffers()]
+    model(torch.randn(5, 3))
+    buffers = [b.clone() for b in model.buffers()]
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    observer = Observer(model)
+    observer.start(armed=False)
+    model.eval()
+    model(torch.randn(5, 3), scale=2.0)
+    model.train()
+    calls, state = list(observer.calls), torch.get_rng_state()
+    observer.detach()
+    assert first_bad_module(model, calls) == "middle"
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(a, b) for a, b in zip(buffers, model.buffers(), strict=True))
+    assert not any(m._forward_hooks for m in model.modules())
+
+
+def test_a_healthy_forward_names_nothing() -> None:
+    assert traced(Model(bad=False), torch.randn(5, 3)) is None
+
+
+def test_bad_inputs_and_weights_are_named() -> None:
+    x = torch.ones(2, 3)
+    x[1, 2] = float("inf")
+    names, bad = bad_inputs({"image": x, "label": torch.zeros(2, dtype=torch.long), "extra": (torch.ones(1),)})
+    assert names == ("batch['image']", "batch['extra'][0]") and bad.tolist() == [1.0, 0.0]
+    assert bad_weights([torch.ones(2), torch.tensor([float("nan")])]).tolist() == [0.0, 1.0]

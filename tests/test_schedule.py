@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+
+from lightning_diag._schedule import GRACE_S, Schedule
+from lightning_diag.errors import ConfigurationError
+
+
+def drive(schedule: Schedule, steps: int, *, step_s: float, sample_s: float, plain_s: float = 0.0) -> list[int]:
+    sampled = []
+    for step in range(1, steps + 1):
+        due = schedule.due(step)
+        own = sample_s if due else plain_s
+        schedule.done(step, sampled=due, own_s=own, step_s=step_s + own)
+        if due:
+            sampled.append(step)
+    return sampled
+
+
+def test_a_given_interval_is_kept() -> None:
+    assert drive(Schedule(10), 45, step_s=1.0, sample_s=0.5) == [1, 11, 21, 31, 41]
+
+
+@pytest.mark.parametrize("budget", [0.01, 0.05])
+@pytest.mark.parametrize("step_s", [0.01, 1.0])
+def test_auto_is_dense_at_first_and_keeps_the_budget_after(budget: float, step_s: float) -> None:
+    schedule = Schedule("auto", budget)
+    cost = 0.3 * step_s
+    sampled = drive(schedule, 20_000, step_s=step_s, sample_s=cost)
+    dense = max(1, round(GRACE_S / cost))
+    assert sampled[:dense] == list(range(1, dense + 1))
+    after_grace = schedule.spent_s - GRACE_S - cost
+    assert after_grace <= budget * 20_000 * step_s * 1.01
+    assert after_grace >= 0.8 * budget * 20_000 * step_s  # it uses what it may
+
+
+def test_a_cheap_sample_is_taken_at_every_step() -> None:
+    assert len(drive(Schedule("auto", 0.01), 5_000, step_s=1.0, sample_s=0.001)) == 5_000
+
+
+def test_ranks_agree_without_a_clock() -> None:
+    slow, fast = Schedule(world_size=2), Schedule(world_size=2)
+    assert drive(slow, 300, step_s=1.0, sample_s=0.9) == drive(fast, 300, step_s=1.0, sample_s=1e-6)
+
+
+def test_resume_goes_on_where_it_was() -> None:
+    one, two = Schedule(7), Schedule(7)
+    drive(one, 10, step_s=1.0, sample_s=0.1)
+    two.load_state_dict(one.state_dict())
+    assert [s for s in range(11, 30) if two.due(s)][0] == 15
+    assert two.overhead_frac == pytest.approx(one.overhead_frac)
+
+
+@pytest.mark.parametrize("arguments", [("sometimes", 0.01), (0, 0.01), (1.5, 0.01), ("auto", 0.0), ("auto", 2)])
+def test_wrong_arguments(arguments: tuple[object, float]) -> None:
+    with pytest.raises(ConfigurationError):
+        Schedule(*arguments)  # type: ignore[arg-type]
