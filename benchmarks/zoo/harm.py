@@ -52,6 +52,9 @@ class Harm:
         return "small" if self.change > -0.05 else "medium" if self.change > -0.2 else "large"
 
 
+UNLABELLED = Harm("unknown", 0.0, 1.0, 0.0, 0)
+
+
 def change(result: Mapping[str, Any], twin: Mapping[str, Any]) -> float:
     """Paired change: accuracy difference, or the loss difference over the twin's loss; at worst -10."""
     if result["operator"] in LEAKS:  # how much more the validation score promises than the twin's does

@@ -106,6 +106,4 @@ def metric(plan: Plan, net: nn.Module, x: Tensor, y: Tensor) -> float:
         return 0.0 if plan.kind == "classification" else float("-inf")
     if plan.kind == "classification":
         return float((out.argmax(-1) == y).float().mean())
-    return -float(
-        functional.cross_entropy(*_flat(out, y)) if plan.kind == "language-model" else functional.mse_loss(out, y)
-    )
+    return -float(LOSSES["cross-entropy" if plan.kind == "language-model" else "mse"](out, y))

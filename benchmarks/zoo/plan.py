@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -98,3 +99,13 @@ class Plan:
     def onset_step(self) -> int:
         """Last step before the fault is there (0 = from the start)."""
         return round(self.onset * self.steps)
+
+    def fingerprint(self) -> str:
+        """Short hash of all settings (of functions only how many): a stored run of another one is stale."""
+        plain = {}
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if isinstance(value, list):
+                value = len(value)
+            plain[entry.name] = callable(value) if callable(value) else value
+        return hashlib.sha256(repr(plain).encode()).hexdigest()[:12]

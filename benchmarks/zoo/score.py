@@ -12,14 +12,12 @@ from statistics import median
 
 from benchmarks.zoo.detectors import shipped_rules
 from benchmarks.zoo.grid import Config
-from benchmarks.zoo.harm import Harm, label
+from benchmarks.zoo.harm import UNLABELLED, label
 from benchmarks.zoo.intervals import bootstrap, share
 from benchmarks.zoo.outcome import Outcome, outcome
 from benchmarks.zoo.replay import replay
 from benchmarks.zoo.sweep import load_all
 from benchmarks.zoo.tables import detail_lines, operator_table, percent, quiet_table, rule_table, table
-
-UNKNOWN = Harm("unknown", 0.0, 1.0, 0.0, 0)
 
 
 def outcomes(chosen: Iterable[Config], cache: Path) -> list[Outcome]:
@@ -28,9 +26,9 @@ def outcomes(chosen: Iterable[Config], cache: Path) -> list[Outcome]:
     harms = label(results)
     found = []
     for config, result in results.items():
-        record = cache / config.name / "record"
-        if result["watched"] and (record / "run.json").exists():
-            found.append(outcome(config, result, harms.get(config.group, UNKNOWN), replay(record)))
+        if result["record"]:
+            record = cache / config.name / result["record"]
+            found.append(outcome(config, result, harms.get(config.group, UNLABELLED), replay(record)))
     return found
 
 
@@ -59,7 +57,7 @@ def _head(found: Sequence[Outcome], chosen: Sequence[Config]) -> str:
     kinds = ", ".join(f"{n} {name}" for name, n in counts.most_common())
     groups = len({o.config.group for o in found})
     return (
-        f"# Fault zoo: {datetime.datetime.now(datetime.UTC).date().isoformat()}\n\n"
+        f"# Fault zoo: {datetime.datetime.now(datetime.timezone.utc).date().isoformat()}\n\n"
         f"Python {platform.python_version()}, {versions}; {len(found)} of {len(chosen)} runs, {groups} groups, seeds "
         f"{seeds}: {kinds}. Alarm = warning or critical. 95 % intervals: [Wilson] (bootstrap over groups)."
         f"\nRules judged: {', '.join(sorted(shipped_rules()))}."

@@ -13,19 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.zoo.grid import Config
+from benchmarks.zoo.train import RESULT, planned, run
 
-RESULT = "result.json"
 CACHE = Path("build/zoo")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def load(cache: Path, config: Config) -> dict[str, Any] | None:
-    """The stored result of a run, None when there is none."""
+    """The stored result of a run, None when there is none, the run raised, or its plan has changed since."""
     path = cache / config.name / RESULT
     if not path.exists():
         return None
     result: dict[str, Any] = json.loads(path.read_text())
-    return result
+    stale = result.get("fingerprint") != planned(config).fingerprint()
+    return None if result["error"] or stale else result
 
 
 def load_all(cache: Path, chosen: Iterable[Config]) -> dict[Config, dict[str, Any]]:
@@ -36,8 +37,6 @@ def load_all(cache: Path, chosen: Iterable[Config]) -> dict[Config, dict[str, An
 
 def one(config: Config, cache: Path, watch: bool) -> dict[str, Any]:
     """Train one configuration into the cache (in a worker process)."""
-    from benchmarks.zoo.train import run
-
     folder = cache / config.name
     shutil.rmtree(folder, ignore_errors=True)
     return run(config, folder, watch)
@@ -61,14 +60,20 @@ def sweep(
             todo.append(config)
     for name in THREADS:
         os.environ[name] = "1"
-    start = time.perf_counter()
+    start, broken = time.perf_counter(), list[str]()
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_nice, initargs=(nice,)) as pool:
         futures = {pool.submit(one, config, cache, watch): config for config in todo}
         for done, future in enumerate(as_completed(futures), 1):
-            config, result = futures[future], future.result()
+            config = futures[future]
+            if future.exception() is not None:  # the zoo's own fault: tell at the end, lose no other run
+                broken.append(f"{config.name}: {future.exception()!r}")
+                continue
+            result = future.result()
             note = f"  ERROR {result['error']}" if result["error"] else ""
             if note or done % 25 == 0 or done == len(todo):
                 took = time.perf_counter() - start
                 print(f"{done}/{len(todo)} {took:.0f} s {config.name} {result['metric']:.4g}{note}", flush=True)
+    if broken:
+        raise RuntimeError("runs that could not be made:\n" + "\n".join(broken))
     return len(todo)

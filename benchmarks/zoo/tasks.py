@@ -21,7 +21,7 @@ def _deep() -> Plan:
 
 
 def _cnn() -> Plan:
-    return Plan("cnn", "classification", 400, 1e-3, arch={"net": "cnn", "outputs": 10, "width": 8})
+    return Plan("cnn", "classification", 400, 2e-3, arch={"net": "cnn", "outputs": 10, "width": 8})
 
 
 def _res() -> Plan:

@@ -26,11 +26,15 @@ from benchmarks.zoo.tasks import TASKS
 RESULT = "result.json"
 
 
+def planned(config: Config) -> Plan:
+    """The plan of a run, before data and network are built."""
+    return apply(config.operator, TASKS[config.task][0](), config.severity)
+
+
 def prepare(config: Config) -> tuple[Plan, Data, pl.LightningModule]:
     """Plan, data and module of a run; the same seed gives twins the same split, initialization and order."""
-    make, load = TASKS[config.task]
-    plan = apply(config.operator, make(), config.severity)
-    data = load(torch.Generator().manual_seed(1000 + config.seed))
+    plan = planned(config)
+    data = TASKS[config.task][1](torch.Generator().manual_seed(1000 + config.seed))
     for change in plan.on_data:
         change(data, torch.Generator().manual_seed(2000 + config.seed))
     torch.manual_seed(config.seed)
@@ -100,16 +104,18 @@ def run(config: Config, folder: Path, watch: bool = True) -> dict[str, Any]:
     plan, data, module = prepare(config)
     train, val = _loaders(plan, data, config.seed)
     start, error = time.perf_counter(), None
+    watchers: list[Any] = []
     torch.manual_seed(config.seed + 2)
     try:
-        _fit(config, plan, module, train, val, folder, watch)
+        _fit(config, plan, module, train, val, folder, watchers if watch else None)
     except Exception as raised:  # a run that dies is a result too
         error = f"{type(raised).__name__}: {raised}"
     seconds = time.perf_counter() - start
     result = {
         "task": config.task, "operator": config.operator, "severity": config.severity, "seed": config.seed,
-        "kind": plan.kind, "steps": plan.steps, "onset_step": plan.onset_step, "where": list(plan.where),
+        "fingerprint": planned(config).fingerprint(), "kind": plan.kind, "steps": plan.steps, "onset_step": plan.onset_step, "where": list(plan.where),
         "every_n_steps": config.every_n_steps, "watched": watch, "error": error, "seconds": round(seconds, 3),
+        "record": watchers[-1].run_dir.name if watchers else None,
         **_scores(plan, module, data),
     }  # fmt: skip
     (folder / RESULT).write_text(json.dumps(result))
@@ -117,14 +123,14 @@ def run(config: Config, folder: Path, watch: bool = True) -> dict[str, Any]:
 
 
 def _fit(
-    config: Config, plan: Plan, module: pl.LightningModule, train: Any, val: Any, folder: Path, watch: bool
-) -> None:
+    config: Config, plan: Plan, module: pl.LightningModule, train: Any, val: Any, folder: Path,
+    watchers: list[Any] | None,
+) -> None:  # fmt: skip
     def callbacks() -> list[Any]:
-        if not watch:
+        if watchers is None:
             return []
-        from lightning_diag import Diagnostics
-
-        return [Diagnostics(every_n_steps=config.every_n_steps, run_dir=folder / "record")]
+        watchers.append(_diagnostics(config, folder))
+        return watchers[-1:]
 
     if plan.resume_at is None:
         _trainer(plan, plan.steps, len(train), callbacks(), folder).fit(module, train, val)
@@ -135,6 +141,13 @@ def _fit(
     second = _trainer(plan, plan.steps, len(train), callbacks(), folder)
     second.fit(module, train, val, ckpt_path=folder / "half.ckpt")
     (folder / "half.ckpt").unlink()
+
+
+def _diagnostics(config: Config, folder: Path) -> Any:
+    from lightning_diag import Diagnostics  # not needed by plain runs
+    from lightning_diag.sinks.record import RecordSink
+
+    return Diagnostics(every_n_steps=config.every_n_steps, run_dir=folder / "record", sinks=[RecordSink()])
 
 
 def _scores(plan: Plan, module: pl.LightningModule, data: Data) -> dict[str, float]:

@@ -70,7 +70,9 @@ def sigmoid_depth(plan: Plan, severity: float) -> None:
 @operator("tanh-init")
 def tanh_init(plan: Plan, severity: float) -> None:
     """Tanh units, weight matrices times severity at the start."""
-    plan.arch.update(act="tanh", he=False)
+    plan.arch["act"] = "tanh"
+    if plan.arch["net"] == "mlp":
+        plan.arch["he"] = False
     init_gain(plan, severity)
 
 

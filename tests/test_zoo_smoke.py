@@ -1,0 +1,101 @@
+"""The fault zoo end to end on a handful of runs, and the tables it stands on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("sklearn")
+
+from benchmarks.zoo.grid import CONTROLS, FAULTS, SEEDS, SMOKE, Config, configs, groups
+from benchmarks.zoo.harm import UNLABELLED, judge
+from benchmarks.zoo.intervals import wilson
+from benchmarks.zoo.operators import OPERATORS
+from benchmarks.zoo.outcome import Outcome, outcome
+from benchmarks.zoo.replay import replay
+from benchmarks.zoo.train import prepare, run
+from benchmarks.zoo.truth import PLANNED_CAUSES, RULES, TRUTH
+from lightning_diag.diagnosis import CAUSES
+
+
+def test_every_operator_is_run_and_every_fault_has_a_truth() -> None:
+    assert set(FAULTS) | set(CONTROLS) == set(OPERATORS)
+    assert set(TRUTH) == set(FAULTS)
+    assert not set(FAULTS) & set(CONTROLS)
+
+
+def test_truth_names_rules_and_causes_that_exist() -> None:
+    causes = {pattern.name for pattern in CAUSES} | PLANNED_CAUSES
+    for operator, truth in TRUTH.items():
+        assert set(truth.must) | set(truth.must_not) <= RULES, operator
+        assert set(truth.cause) <= causes, operator
+        assert not set(truth.must) & set(truth.must_not), operator
+        assert 0 < truth.deadline <= 1, operator
+
+
+def test_the_sets_share_no_run_and_are_mostly_clean() -> None:
+    assert not set(SEEDS["dev"]) & set(SEEDS["report"])
+    shared = set(groups("dev")) & set(groups("report"))
+    assert {operator for _, operator, _ in shared} <= {"healthy"}
+    assert len(set(configs("dev"))) == len(configs("dev"))
+
+
+@pytest.mark.parametrize("task", ["mlp", "deep", "cnn", "res", "lstm", "gru", "tfm", "ae", "reg", "bc", "wine", "gan"])
+def test_twins_start_from_the_same_weights_and_data(task: str) -> None:
+    _, data, module = prepare(Config(task, "healthy", 0.0, 3))
+    _, other, twin = prepare(Config(task, "lr-up" if task != "gan" else "g-lr-up", 10.0, 3))
+    assert data.train_x.equal(other.train_x)
+    assert all(a.equal(b) for a, b in zip(module.parameters(), twin.parameters(), strict=True))
+    _, unlike, stranger = prepare(Config(task, "healthy", 0.0, 4))
+    assert not data.train_x.equal(unlike.train_x)
+    assert not all(a.equal(b) for a, b in zip(module.parameters(), stranger.parameters(), strict=True))
+
+
+def test_every_group_can_be_prepared() -> None:
+    for which in ("dev", "report"):
+        for group in groups(which):
+            prepare(Config(*group, SEEDS[which][0]))
+
+
+def test_harm_needs_size_and_certainty() -> None:
+    kwargs = {"accuracy": True, "healthy_sd": 0.002, "control": False}
+    assert judge([-0.2, -0.22, -0.19], **kwargs).label == "harmful"
+    assert judge([-0.2, 0.15, -0.1], **kwargs).label == "grey"
+    assert judge([-0.004, -0.005, -0.004], **kwargs).label == "benign"
+    assert judge([-0.2], **kwargs).label == "unknown"
+    assert judge([-0.2], **{**kwargs, "control": True}).label == "grey"
+
+
+def test_wilson_interval() -> None:
+    low, high = wilson(8, 10)
+    assert (round(low, 3), round(high, 3)) == (0.490, 0.943)
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """Every smoke run, watched, replayed and held against its truth."""
+    found = {}
+    for config in SMOKE:
+        folder: Path = tmp_path_factory.mktemp(config.name)
+        result = run(config, folder)
+        assert result["error"] is None
+        found[config.name] = outcome(config, result, UNLABELLED, replay(folder / result["record"]))
+    return found
+
+
+def test_smoke_harmful_runs_are_caught(smoke: dict[str, Outcome]) -> None:
+    missed = [name for name, o in smoke.items() if o.config.operator != "healthy" and not o.on_time]
+    assert missed == []
+
+
+def test_smoke_healthy_runs_are_left_in_peace(smoke: dict[str, Outcome]) -> None:
+    said = {name: o.verdict.alarms for name, o in smoke.items() if o.config.operator == "healthy"}
+    assert len(said) == 2
+    assert set(said.values()) == {()}
+
+
+def test_smoke_names_cause_and_place(smoke: dict[str, Outcome]) -> None:
+    assert smoke["mlp__nan-input__1__s0"].verdict.cause == "non-finite"
+    assert smoke["mlp__nan-input__1__s0"].hit.step == smoke["mlp__nan-input__1__s0"].onset + 1  # type: ignore[union-attr]
+    assert smoke["ae__not-in-optimizer__0__s0"].place is True
