@@ -14,33 +14,47 @@ if TYPE_CHECKING:
     from lightning_diag.detectors.base import Detector
     from lightning_diag.diagnosis import Diagnosis
     from lightning_diag.finding import Finding, Severity
+    from lightning_diag.monitors import Diagnostics, GradientMonitor, StabilityMonitor, findings
     from lightning_diag.observation import Observation
     from lightning_diag.reading import Reading
-    from lightning_diag.sinks.base import Sink
+    from lightning_diag.record import load
+    from lightning_diag.sinks import MemorySink, Sink
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Detector": "lightning_diag.detectors.base",
     "Diagnosis": "lightning_diag.diagnosis",
+    "Diagnostics": "lightning_diag.monitors",
     "Finding": "lightning_diag.finding",
+    "GradientMonitor": "lightning_diag.monitors",
+    "MemorySink": "lightning_diag.sinks",
     "Observation": "lightning_diag.observation",
     "Reading": "lightning_diag.reading",
     "Severity": "lightning_diag.finding",
-    "Sink": "lightning_diag.sinks.base",
+    "Sink": "lightning_diag.sinks",
+    "StabilityMonitor": "lightning_diag.monitors",
     "check": "lightning_diag._replay",
+    "findings": "lightning_diag.monitors",
+    "load": "lightning_diag.record",
 }
 
 __all__ = [
     "Detector",
     "Diagnosis",
+    "Diagnostics",
     "Finding",
+    "GradientMonitor",
+    "MemorySink",
     "Observation",
     "Reading",
     "Severity",
     "Sink",
+    "StabilityMonitor",
     "__version__",
     "check",
+    "findings",
+    "load",
 ]
 
 if not TYPE_CHECKING:  # a checker must see the names above, not a function that answers for any

@@ -185,11 +185,9 @@ class Pipeline:
         if self._sampling:
             values.append(("system/overhead_frac", np.float64(self.schedule.overhead_frac)))
             values.append(("system/interval_steps", np.float64(self.schedule.interval)))
-        if values:
-            packet = Packet.pack(self._step, self._epoch, batch.batch_idx, "train", values)
-            self._transfer.submit(packet, urgent=self._sampling)
         self._batch = None
-        self._arrive(self._transfer.landed())
+        if values:
+            self._depart(batch.batch_idx, values)
 
     def step_done(self, *, own_s: float, step_s: float) -> None:
         """Book the time of a finished optimizer step."""
@@ -230,6 +228,18 @@ class Pipeline:
             self._arrive(self._transfer.landed())
 
     # ------------------------------------------------------------------ inside
+
+    def _depart(self, batch_idx: int, values: Values) -> None:
+        """Send the step's packet and judge what has arrived; a lone scalar takes the short way where there is one."""
+        name, value = values[0]
+        if len(values) == 1 and isinstance(value, Tensor) and value.ndim == 0:
+            scalar = self._transfer.at_once(value)
+            if scalar is not None:
+                self._judge(Reading(self._step, self._epoch, {name: scalar}, self.facts, batch_idx))
+                return
+        packet = Packet.pack(self._step, self._epoch, batch_idx, "train", values)
+        self._transfer.submit(packet, urgent=self._sampling)
+        self._arrive(self._transfer.landed())
 
     def _look(self, batch: Batch) -> None:
         assert self._observer is not None

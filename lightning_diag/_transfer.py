@@ -49,6 +49,15 @@ class Transfer:
         self._waiting: list[Packet] = []
         self._flying: deque[_Flight] = deque()
 
+    def at_once(self, value: Tensor) -> float | None:
+        """Return a scalar, rounded to float32, where that costs no waiting and no collective: on one CPU process.
+
+        None elsewhere, and while packets are on their way (order would be lost).
+        """
+        if self.world_size > 1 or value.device.type != "cpu" or self._waiting or self._flying:
+            return None
+        return value.to(torch.float32).item()
+
     def submit(self, packet: Packet, *, urgent: bool = True) -> None:
         """Send a packet on its way; one that is not ``urgent`` may wait for company on an accelerator."""
         self._waiting.append(packet)

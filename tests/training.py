@@ -79,5 +79,7 @@ def fit(
             **trainer,
         },
     )
-    made.fit(module, loader() if train is None else train, loader(train=False) if val is None else val, ckpt_path=ckpt_path)
+    made.fit(
+        module, loader() if train is None else train, loader(train=False) if val is None else val, ckpt_path=ckpt_path
+    )
     return made
