@@ -50,19 +50,17 @@ class Judge:
     """Runs detectors over readings and keeps one finding a rule, with its lifecycle.
 
     A finding opens, worsens (severity or number of places grows), resolves after the rule's ``resolve_after``
-    evaluations without it, and reopens as the same finding when it comes back. What is news is measured against what was
-    told last: a rule that comes and goes is told once in :data:`REOPEN_STEPS` steps, slow growth is told when the places
-    have doubled. A detector that raises is disabled, reported once through ``on_error(rule, exception)``, and stands in
-    the coverage as failed.
+    evaluations without it, and reopens as the same finding when it comes back. What is news is measured against what
+    was told last: a rule that comes and goes is told once in :data:`REOPEN_STEPS` steps, slow growth is told when the
+    places have doubled. A detector that raises is disabled, reported once through ``on_error(rule, exception)``, and
+    stands in the coverage as failed.
 
     Args:
         detectors: detectors to run, one a rule.
         on_error: called once for a detector that raised; None re-raises (strict).
     """
 
-    def __init__(
-        self, detectors: Iterable[Detector], on_error: Callable[[str, Exception], None] | None = None
-    ) -> None:
+    def __init__(self, detectors: Iterable[Detector], on_error: Callable[[str, Exception], None] | None = None) -> None:
         self.detectors = {d.rule: d for d in detectors}
         self.on_error = on_error
         self.reset()
@@ -84,9 +82,7 @@ class Judge:
     @property
     def findings(self) -> list[Finding]:
         """All findings, most severe first, open before resolved, then by first step."""
-        return sorted(
-            self._open.values(), key=lambda f: (-f.severity, f.status == "resolved", f.first_step, f.rule)
-        )
+        return sorted(self._open.values(), key=lambda f: (-f.severity, f.status == "resolved", f.first_step, f.rule))
 
     @property
     def coverage(self) -> Coverage:

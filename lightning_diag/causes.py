@@ -1,0 +1,142 @@
+"""The causes a training can suffer from, as a table: what points to each, what follows from it, how to test it.
+
+The first row outranks all others when it came first: from a value that isn't finite everything else follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """One cause.
+
+    Attributes:
+        name: stable name, such as ``learning-rate-too-high``.
+        title: the same in words.
+        points: rule -> weight of the evidence it is for this cause.
+        explains: rules that follow from it and point nowhere by themselves.
+        experiment: the smallest experiment that tells it from its nearest rival.
+    """
+
+    name: str
+    title: str
+    points: Mapping[str, float]
+    explains: tuple[str, ...]
+    experiment: str
+
+
+_NUMERIC = (
+    "loss/spike", "loss/diverging", "loss/not-learning", "loss/plateau", "loss/oscillating", "loss/bad-start",
+    "gradients/exploding", "gradients/vanishing", "gradients/always-clipped", "updates/too-large", "updates/too-small",
+    "updates/frozen", "fit/underfitting", "fit/overfitting", "activations/dead", "activations/saturated",
+    "activations/collapsed", "activations/non-finite", "gradients/non-finite", "loss/non-finite", "classes/collapsed",
+    "classes/drift", "classes/neglected",
+)  # fmt: skip
+
+CAUSES: tuple[Pattern, ...] = (
+    Pattern(
+        "non-finite",
+        "a value stopped being finite",
+        {"loss/non-finite": 3.0, "gradients/non-finite": 3.0, "activations/non-finite": 3.0, "data/non-finite": 3.5},
+        _NUMERIC,
+        "replay the batch named in the finding alone, in float32: if it fails again the data or the operation named is "
+        "at fault, if it passes the weights had already blown up, so lower the learning rate",
+    ),
+    Pattern(
+        "disconnected",
+        "trainable parameters are not trained",
+        {"gradients/unreached": 2.0, "updates/frozen": 1.5},
+        ("loss/not-learning", "loss/plateau", "fit/underfitting", "updates/too-small"),
+        "print `parameter.grad` of the first name after one backward and look for it in `optimizer.param_groups`; "
+        "a detach(), a torch.no_grad() or a missing parameter group explains either",
+    ),
+    Pattern(
+        "learning-rate-too-high",
+        "the learning rate is too high",
+        {"updates/too-large": 2.0, "loss/diverging": 1.2, "loss/oscillating": 0.8, "gradients/exploding": 0.6},
+        _NUMERIC,
+        "repeat the first 200 steps with a tenth of the learning rate: if the loss falls now, that was it",
+    ),
+    Pattern(
+        "bad-initialization",
+        "the initial scale is wrong",
+        {"loss/bad-start": 1.5, "gradients/exploding": 0.7},
+        ("loss/spike", "loss/oscillating", "activations/saturated", "loss/not-learning", "gradients/always-clipped"),
+        "train 50 steps with the layers' default initialization (and inputs scaled to unit variance): if the first "
+        "loss falls to chance level, that was it",
+    ),
+    Pattern(
+        "vanishing-gradient",
+        "the gradient does not reach the first layers",
+        {"gradients/vanishing": 2.0},
+        (
+            "loss/not-learning",
+            "loss/plateau",
+            "fit/underfitting",
+            "updates/too-small",
+            "updates/frozen",
+            "classes/collapsed",
+        ),
+        "put a normalization layer or a skip connection around every second layer for 200 steps: if the first layers' "
+        "gradient norm comes within two decades of the last ones', depth was the problem",
+    ),
+    Pattern(
+        "learning-rate-too-low",
+        "the learning rate is too low",
+        {"updates/too-small": 2.0},
+        ("loss/not-learning", "loss/plateau", "fit/underfitting", "classes/collapsed"),
+        "repeat the first 200 steps with 10 times the learning rate: if the loss falls faster without spikes, that was "
+        "it",
+    ),
+    Pattern(
+        "clipping-too-tight",
+        "gradient clipping limits every step",
+        {"gradients/always-clipped": 1.0},
+        ("loss/plateau", "fit/underfitting", "updates/too-small", "loss/not-learning"),
+        "raise gradient_clip_val to the 90th percentile of the recorded gradient norm for 200 steps and compare the "
+        "loss",
+    ),
+    Pattern(
+        "overfitting",
+        "the model memorizes the training data",
+        {"fit/overfitting": 2.0},
+        ("classes/drift",),
+        "first get or generate more varied training data (or stronger augmentation), then stop at the best validation "
+        "step; shrink the model only if both fail",
+    ),
+    Pattern(
+        "too-good",
+        "the result is too good to be true",
+        {"fit/too-good": 2.0},
+        (),
+        "remove the samples that stand in both training and validation set, shuffle the labels of one epoch and see "
+        "whether validation falls to chance: if not, labels leak into the inputs",
+    ),
+    Pattern(
+        "unstable",
+        "training is unstable",
+        {"loss/spike": 1.0, "loss/diverging": 0.8, "loss/oscillating": 0.7},
+        ("gradients/exploding",),
+        "look at the batch named in the spike; train 200 steps from before it with the learning rate halved and with "
+        "gradient clipping at the median gradient norm, one at a time",
+    ),
+    Pattern(
+        "not-learning",
+        "the model learns nothing from the inputs",
+        {"loss/not-learning": 1.0, "loss/plateau": 0.6},
+        ("fit/underfitting",),
+        "train on one single batch for 100 steps: if that doesn't reach a near-zero loss the fault is in the model or "
+        "the loss, otherwise in the data, its labels or their order",
+    ),
+    Pattern(
+        "underfitting",
+        "the model is too small, too regularized or trained too shortly",
+        {"fit/underfitting": 1.0},
+        (),
+        "train twice as long with regularization off: if the training loss falls, it was time or regularization, "
+        "otherwise widen the model",
+    ),
+)
