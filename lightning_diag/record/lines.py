@@ -22,7 +22,7 @@ from lightning_diag.record.conform import MAX_INT, conform, fits
 from lightning_diag.signals import SIGNALS
 
 _STEP = b'{"s":'
-_FLOAT32 = struct.Struct("f")
+_FLOAT32 = struct.Struct("<f")  # the native one turns what is too large into infinity
 _WORDS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity", "-0": "-0.0"}
 
 
