@@ -10,11 +10,10 @@ from lightning_diag.demo.rendering import HANDWRITTEN, synthetic_digits
 from lightning_diag.demo.telling import Teller
 from lightning_diag.demo.training import Plan, Result, train
 
-# learning rates of 0.1 and above are usual for SGD (He et al. 2016 start with 0.1) and far too high for Adam, whose
-# steps don't shrink with the gradient (Kingma & Ba 2015 suggest 0.001)
-SGD_LR = 0.1
+# 100 times the healthy run's; Adam's steps are as long as its learning rate, whatever the gradient (Kingma & Ba 2015)
+WRONG_LR = 2e-1
 CAUSE = "learning-rate-too-high"
-CONFESSION = f"Adam was given lr={SGD_LR}, a learning rate copied from a recipe for SGD."
+CONFESSION = "Adam was given lr=2e-1 where 2e-3 was meant."
 SYNTHETIC_DIGITS = 900
 
 
@@ -31,14 +30,14 @@ def tell(folder: Path, seed: int, teller: Teller) -> bool:
     healthy = train(plan, folder)
     teller.result(healthy)
     teller.title("2  The same training, with one mistake in it")
-    stuck = train(dataclasses.replace(plan, name="stuck", lr=SGD_LR), folder)
+    stuck = train(dataclasses.replace(plan, name="stuck", lr=WRONG_LR), folder)
     teller.result(stuck)
     quiet, found = healthy.diagnosis.healthy, names_mistake(stuck)
     teller.title("What we had done")
     teller.say(CONFESSION)
     teller.say("The diagnosis found it." if found else "The diagnosis did not find it.")
     if not quiet:
-        teller.say("And it was not quiet about the healthy run, as it should have been.")
+        teller.say("But it was not quiet about the healthy run, as it should have been.")
     teller.reports(healthy, stuck)
     return quiet and found
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import time
-from contextlib import redirect_stderr
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_diag.demo.data import Digits, batches
 from lightning_diag.demo.quiet import quiet
+from lightning_diag.errors import RecordError
 
 if TYPE_CHECKING:
     from lightning_diag.diagnosis import Diagnosis
@@ -67,6 +69,9 @@ def train(plan: Plan, folder: Path) -> Result:
     """Train as planned on the CPU; the record goes to ``folder/<name>``, the logger's files beside it.
 
     What ``Diagnostics`` says on its way goes to standard output, so that the demo's text stays in one piece.
+
+    Raises:
+        RecordError: the record could not be written.
     """
     import torch  # noqa: PLC0415 - slow to import
     from lightning.pytorch import Trainer  # noqa: PLC0415
@@ -75,7 +80,7 @@ def train(plan: Plan, folder: Path) -> Result:
     from lightning_diag.demo.module import DigitClassifier  # noqa: PLC0415
 
     start = time.perf_counter()
-    with quiet(), redirect_stderr(sys.stdout), torch.random.fork_rng(devices=[]):
+    with quiet(), redirect_stderr(sys.stdout), _alone(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
         module = DigitClassifier(lr=plan.lr)
         diag = Diagnostics(run_dir=folder / plan.name)
@@ -93,6 +98,8 @@ def train(plan: Plan, folder: Path) -> Result:
         )
         trainer.fit(module, batches(plan.train, shuffle=True, seed=plan.seed), batches(plan.val, 256))
         kind, log_dir = _close(logger)
+    if diag.run_dir is None:
+        raise RecordError(f"the record of the run could not be written to {folder / plan.name}")
     return Result(
         plan,
         diag.diagnosis,
@@ -105,12 +112,28 @@ def train(plan: Plan, folder: Path) -> Result:
     )
 
 
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Use one thread: for so small a net a second one costs more than it brings, and results vary with their number."""
+    import torch  # noqa: PLC0415 - slow to import
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _logger(folder: Path, name: str) -> Any:
     """W&B without a network where it is installed, else a CSV file."""
     from lightning.pytorch.loggers import CSVLogger, WandbLogger  # noqa: PLC0415 - slow to import
 
-    if importlib.util.find_spec("wandb") is None:
+    if find_spec("wandb") is None:
         return CSVLogger(folder, name="csv", version=name)
+    import wandb  # noqa: PLC0415 - slow to import
+
+    wandb.setup()  # reads WANDB_SILENT before the first word is said
     return WandbLogger(name=name, save_dir=folder, project="lightning-diag-demo", offline=True)
 
 

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from rich.console import Console
+
+from lightning_diag.demo.telling import Teller
+
+
+def _teller(width: int = 60) -> tuple[Teller, io.StringIO]:
+    out = io.StringIO()
+    return Teller(Console(file=out, width=width, highlight=False)), out
+
+
+def _result(name: str, folder: str) -> Any:
+    return SimpleNamespace(
+        plan=SimpleNamespace(name=name),
+        accuracy=0.9776,
+        steps=464,
+        wall_s=4.4,
+        run_dir=Path(folder),
+        logger="CSV",
+        log_dir=Path(folder) / "csv",
+    )
+
+
+def test_a_result_is_one_line_of_numbers() -> None:
+    teller, out = _teller(200)
+    teller.result(_result("fine", "/tmp/x"))
+    assert out.getvalue() == "464 steps in 4 s, 97.8 % right on real handwriting\n"
+
+
+def test_brackets_are_text_and_no_markup() -> None:
+    teller, out = _teller()
+    teller.say("module[0] and [red]not red[/red]")
+    assert out.getvalue() == "module[0] and [red]not red[/red]\n"
+
+
+def test_paths_are_not_broken_at_the_terminals_width() -> None:
+    teller, out = _teller(40)
+    folder = "/tmp/" + "long/" * 20 + "run"
+    teller.reports(_result("a", folder), _result("b", folder))
+    lines = out.getvalue().splitlines()
+    assert f"a report: {folder}/report.html" in lines
+    assert f"b CSV: {folder}/csv" in lines
