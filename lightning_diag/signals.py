@@ -72,6 +72,13 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("accuracy/train", "1", None, "mean", _V, "running train accuracy, exponential mean over batches"),
     Signal("accuracy/val", "1", None, "mean", _V, "accuracy of one validation pass"),
     Signal("val/samples", "samples", None, "sum", (), "samples seen in one validation pass"),
+    # one validation pass, and the sampled training batches since the pass before; K classes
+    Signal("class/support", "samples", "class", "sum", (), "validation samples (pixels, tokens) of each class, (K,)"),
+    Signal("class/right", "samples", "class", "sum", (), "of these, how many were predicted as that class, (K,)"),
+    Signal("class/predicted", "samples", "class", "sum", (), "samples predicted as each class, (K,)"),
+    Signal("class/confusion", "samples", "class", "sum", (), "true x predicted counts, (K, K), up to 64 classes"),
+    Signal("class/train_support", "samples", "class", "sum", (), "training samples of each class as the loss sees them"),
+    Signal("class/train_right", "samples", "class", "sum", (), "of these, how many were predicted as that class, (K,)"),
     Signal("run/ended", "0 or 1", None, "host", (), "present in the one reading after the last step"),
     # made on the host from loss/train, at every step
     Signal("loss/level", "loss", None, "host", _V, "median of the last 32 training losses"),

@@ -1,0 +1,43 @@
+"""The rules: one detector = one rule = one file. Pure host code that eats readings and returns findings."""
+
+from lightning_diag.detectors.base import Detector
+from lightning_diag.detectors.fit_overfitting import FitOverfitting
+from lightning_diag.detectors.fit_too_good import FitTooGood
+from lightning_diag.detectors.fit_underfitting import FitUnderfitting
+from lightning_diag.detectors.gradient_always_clipped import GradientAlwaysClipped
+from lightning_diag.detectors.gradient_exploding import GradientExploding
+from lightning_diag.detectors.gradient_non_finite import GradientNonFinite
+from lightning_diag.detectors.gradient_unreached import GradientUnreached
+from lightning_diag.detectors.gradient_vanishing import GradientVanishing
+from lightning_diag.detectors.loss_bad_start import LossBadStart
+from lightning_diag.detectors.loss_diverging import LossDiverging
+from lightning_diag.detectors.loss_non_finite import LossNonFinite
+from lightning_diag.detectors.loss_not_learning import LossNotLearning
+from lightning_diag.detectors.loss_oscillating import LossOscillating
+from lightning_diag.detectors.loss_plateau import LossPlateau
+from lightning_diag.detectors.loss_spike import LossSpike
+from lightning_diag.detectors.update_frozen import UpdateFrozen
+from lightning_diag.detectors.update_too_large import UpdateTooLarge
+from lightning_diag.detectors.update_too_small import UpdateTooSmall
+
+__all__ = [
+    "Detector",
+    "FitOverfitting",
+    "FitTooGood",
+    "FitUnderfitting",
+    "GradientAlwaysClipped",
+    "GradientExploding",
+    "GradientNonFinite",
+    "GradientUnreached",
+    "GradientVanishing",
+    "LossBadStart",
+    "LossDiverging",
+    "LossNonFinite",
+    "LossNotLearning",
+    "LossOscillating",
+    "LossPlateau",
+    "LossSpike",
+    "UpdateFrozen",
+    "UpdateTooLarge",
+    "UpdateTooSmall",
+]

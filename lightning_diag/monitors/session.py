@@ -158,6 +158,9 @@ class Session:
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
+        for sink in self.pipeline.sinks:
+            if isinstance(sink, RecordSink):
+                sink.status = "failed" if failed else "finished"
         self.pipeline.finish(failed=failed)
         if self.run_dir is not None and not self._closed:
             self._closed = True
