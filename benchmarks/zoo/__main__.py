@@ -23,8 +23,9 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--cache", type=Path, default=CACHE)
         sub.add_argument("--seeds", type=int, nargs="*", help="default: all seeds of the set")
         sub.add_argument("--only", nargs="*", default=[], help="tasks or operators")
+        if name in ("run", "score"):
+            sub.add_argument("--jobs", type=int, default=2, help="processes")
         if name == "run":
-            sub.add_argument("--jobs", type=int, default=2)
             sub.add_argument("--fresh", action="store_true", help="train again what the cache holds")
             sub.add_argument("--plain", action="store_true", help="without Diagnostics: for the harm alone")
         if name == "score":
@@ -55,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     else:
         from benchmarks.zoo.score import score
 
-        text = score(todo, args.cache, runs=args.runs)
+        text = score(todo, args.cache, runs=args.runs, jobs=args.jobs)
         print(text)
         if args.out is not None:
             args.out.write_text(text + "\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
@@ -34,7 +34,7 @@ class Gan(pl.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """One step."""
         x, _ = batch
-        opt_g, opt_d = self.optimizers()  # type: ignore[misc, union-attr]
+        opt_g, opt_d = cast("list[Any]", self.optimizers())
         for _ in range(int(self.plan.gan["d_steps"])):
             fake = self(torch.randn(len(x), NOISE)).detach()
             real_out, fake_out = self.discriminator(x), self.discriminator(fake)

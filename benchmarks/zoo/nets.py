@@ -81,7 +81,8 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs of the network."""
-        return self.head(self.drop(self.rnn(self.embed(x))[0]))
+        out: Tensor = self.head(self.drop(self.rnn(self.embed(x))[0]))
+        return out
 
 
 class Block(nn.Module):
@@ -99,11 +100,14 @@ class Block(nn.Module):
         """Outputs of the network."""
         h = self.norm1(x)
         x = x + self.drop(self.attention(h, h, h, attn_mask=mask, need_weights=False)[0])
-        return x + self.drop(self.mlp(self.norm2(x)))
+        out: Tensor = x + self.drop(self.mlp(self.norm2(x)))
+        return out
 
 
 class Transformer(nn.Module):
     """Character transformer. Input ``(b, t)`` ids, output ``(b, t, vocabulary)``."""
+
+    mask: Tensor
 
     def __init__(self, vocabulary: int, width: int, heads: int, depth: int, length: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -121,7 +125,8 @@ class Transformer(nn.Module):
         h = self.embed(x) + self.position[:t]
         for block in self.blocks:
             h = block(h, self.mask[:t, :t])
-        return self.head(self.norm(h))
+        out: Tensor = self.head(self.norm(h))
+        return out
 
 
 def autoencoder(inputs: int, width: int, code: int, act: str = "relu", dropout: float = 0.0) -> nn.Sequential:

@@ -59,7 +59,7 @@ def replay(run_dir: Path, detectors: Sequence[Detector] | None = None) -> Verdic
     """Run fresh detectors over a record, as the pipeline would have."""
     judge = Judge(fresh_detectors() if detectors is None else detectors)
     alarms: dict[str, Alarm] = {}
-    cause, explained = "", ()
+    cause, explained = "", tuple[str, ...]()
     for reading in load(run_dir).readings():
         changes = judge.update(judge.enrich(reading))
         for finding in changes:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
+import multiprocessing
 import platform
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
 
@@ -19,22 +21,28 @@ from benchmarks.zoo.replay import replay
 from benchmarks.zoo.sweep import load_all
 from benchmarks.zoo.tables import detail_lines, operator_table, percent, quiet_table, rule_table, table
 
+FEW = 100  # records that one process replays sooner than two have started
 
-def outcomes(chosen: Iterable[Config], cache: Path) -> list[Outcome]:
-    """Replay every stored run that has a record."""
+
+def outcomes(chosen: Iterable[Config], cache: Path, jobs: int = 2) -> list[Outcome]:
+    """Replay every stored run that has a record, in this many processes."""
     results = load_all(cache, chosen)
     harms = label(results)
-    found = []
-    for config, result in results.items():
-        if result["record"]:
-            record = cache / config.name / result["record"]
-            found.append(outcome(config, result, harms.get(config.group, UNLABELLED), replay(record)))
-    return found
+    watched = {c: cache / c.name / r["record"] for c, r in results.items() if r["record"]}
+    if jobs > 1 and len(watched) > FEW:
+        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+            verdicts = list(pool.map(replay, watched.values(), chunksize=16))
+    else:
+        verdicts = [replay(record) for record in watched.values()]
+    return [
+        outcome(config, results[config], harms.get(config.group, UNLABELLED), verdict)
+        for config, verdict in zip(watched, verdicts, strict=True)
+    ]
 
 
-def score(chosen: Sequence[Config], cache: Path, *, runs: bool = False) -> str:
+def score(chosen: Sequence[Config], cache: Path, *, runs: bool = False, jobs: int = 2) -> str:
     """The whole sheet as Markdown."""
-    found = outcomes(chosen, cache)
+    found = outcomes(chosen, cache, jobs)
     if not found:
         raise SystemExit(f"no records under {cache}: run `python -m benchmarks.zoo run` first")
     parts = [
@@ -96,7 +104,7 @@ def summary(found: Sequence[Outcome]) -> str:
     return table(("measure", "value"), rows)
 
 
-def _rate(runs: Sequence[Outcome], test) -> str:  # type: ignore[no-untyped-def]
+def _rate(runs: Sequence[Outcome], test: Callable[[Outcome], bool]) -> str:
     values = [bool(test(o)) for o in runs]
     low, high = bootstrap([float(v) for v in values], [o.config.group for o in runs]) if runs else (0.0, 1.0)
     return f"{share(sum(values), len(values))} ({100 * low:.0f}, {100 * high:.0f})"

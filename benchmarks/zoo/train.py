@@ -7,6 +7,7 @@ import logging
 import math
 import time
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +113,10 @@ def run(config: Config, folder: Path, watch: bool = True) -> dict[str, Any]:
         error = f"{type(raised).__name__}: {raised}"
     seconds = time.perf_counter() - start
     result = {
-        "task": config.task, "operator": config.operator, "severity": config.severity, "seed": config.seed,
-        "fingerprint": planned(config).fingerprint(), "kind": plan.kind, "steps": plan.steps, "onset_step": plan.onset_step, "where": list(plan.where),
-        "every_n_steps": config.every_n_steps, "watched": watch, "error": error, "seconds": round(seconds, 3),
-        "record": watchers[-1].run_dir.name if watchers else None,
-        **_scores(plan, module, data),
+        **asdict(config), "fingerprint": planned(config).fingerprint(), "kind": plan.kind, "steps": plan.steps,
+        "onset_step": plan.onset_step, "where": list(plan.where), "every_n_steps": config.every_n_steps,
+        "watched": watch, "record": watchers[-1].run_dir.name if watchers else None,
+        "error": error, "seconds": round(seconds, 3), **_scores(plan, module, data),
     }  # fmt: skip
     (folder / RESULT).write_text(json.dumps(result))
     return result
