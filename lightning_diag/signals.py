@@ -61,7 +61,7 @@ SIGNALS: dict[str, Signal] = _table(
     # sampled steps: activations, from a strided sample of rows and units; NaN where a module has no such thing
     Signal("activation/dead_frac", "1", "module", "mean", ("max",), "share of units never active in the window"),
     Signal("activation/window_samples", "rows", "module", "same", (), "rows seen so far: positions of samples"),
-    Signal("activation/saturated_frac", "1", "module", "mean", ("max",), "share of values where |f'| < 5 % of its most"),
+    Signal("activation/saturated_frac", "1", "module", "mean", ("max",), "share of values where f is flat: f' < 5 %"),
     Signal("activation/saturated_units_frac", "1", "module", "mean", (), "share of units there for 95 % of their rows"),
     Signal("activation/mean", "activation", "module", "mean", (), "mean of the module's output"),
     Signal("activation/std", "activation", "module", "mean", (), "standard deviation of the module's output"),
