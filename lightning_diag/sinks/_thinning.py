@@ -13,7 +13,8 @@ from lightning_diag.sinks._append import AppendFile
 
 MARGIN_STEPS = 100  # around a finding: LossHealth looks back 64 steps, detectors about as far
 ROOM = 0.8  # share of the limit a thinned file may fill, so that thinning is rare
-_PASSES = 12  # 2**12 readings to one: more means that a single line is larger than the limit
+_PASSES = 24  # each nearly halves the file: more means that a single line is larger than the limit
+_PROGRESS = 0.9  # a pass that leaves more than this share found little that isn't spared
 
 Protected = Callable[[int], bool]
 
@@ -37,12 +38,15 @@ def thin_file(path: Path, max_bytes: int, findings_at: Iterable[int]) -> AppendF
     note = encode_object({"thinned": {"max_bytes": max_bytes}})
     temporary = path.with_name(path.name + ".tmp")
     try:
+        size, spare = path.stat().st_size, True
         for turn in range(_PASSES):
-            half = path.stat().st_size // 2 if turn == 0 else None
-            _rewrite(path, temporary, note, _keep(half, protected if turn < 2 else None))
+            half = size // 2 if turn == 0 else None
+            _rewrite(path, temporary, note, _keep(half, protected if spare else None))
             temporary.replace(path)
-            if path.stat().st_size <= ROOM * max_bytes:
+            before, size = size, path.stat().st_size
+            if size <= ROOM * max_bytes:
                 break
+            spare = spare and (turn == 0 or size < _PROGRESS * before)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

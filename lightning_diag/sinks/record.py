@@ -170,7 +170,7 @@ class RecordSink(Sink):
 
     def _thin(self, file: AppendFile) -> None:
         self._readings = thin_file(file.path, self.max_bytes, self._steps)
-        self._limit = max(self.max_bytes, self._readings.size + self.max_bytes // 4)
+        self._limit = max(self.max_bytes, 5 * self._readings.size // 4)
         file.close()
 
     def _remember(self, finding: Finding) -> None:

@@ -163,7 +163,7 @@ class WandbSink(Sink):
             return
         sent.append(now)
         held, self._held = self._held, 0
-        level = self._wandb.AlertLevel.ERROR if finding.severity == Severity.CRITICAL else self._wandb.AlertLevel.WARN
+        level = "ERROR" if finding.severity == Severity.CRITICAL else "WARN"
         self._call("alert", title=_title(finding), text=_text(finding, held), level=level)
 
     def _summarize(self, findings: Iterable[Finding], verdict: str | None = None) -> None:
