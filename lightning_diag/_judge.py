@@ -203,7 +203,7 @@ def _is_news(told: Finding | None, now: Finding) -> bool:
 
 
 def _merge(old: Finding, new: Finding, reading: Reading) -> Finding:
-    """The same rule held again: keep its beginning, take what is worse now."""
+    """The same rule held again: keep its beginning, take what is worse now; ``step`` stays with the message shown."""
     worse = new.severity > old.severity or (new.severity == old.severity and len(new.where) > len(old.where))
     back = old.status == "resolved"
     shown = new if worse or back else old
@@ -212,8 +212,6 @@ def _merge(old: Finding, new: Finding, reading: Reading) -> Finding:
         shown,
         severity=max(old.severity, new.severity),
         status=status,
-        step=max(old.step, new.step),
-        epoch=max(old.epoch, new.epoch),
         first_step=min(old.first_step, new.first_step),
         last_step=max(old.last_step, reading.step),
         count=old.count + 1,

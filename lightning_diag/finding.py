@@ -50,7 +50,7 @@ class Finding:
     Args:
         rule: public name ``group/name`` of the rule that fired.
         severity: see :class:`Severity`.
-        step: optimizer step that was *measured* when it fired last (1 = the first step).
+        step: optimizer step that was *measured* when it was as ``message`` and ``evidence`` say (1 = the first step).
         epoch: epoch of that step, counted from 0.
         where: parameter, module, class, domain or rank names, worst first; empty means the whole run.
         message: one sentence that holds the value and the limit.

@@ -84,7 +84,7 @@ def test_it_opens_once_and_counts_on() -> None:
     told = feed(judge, [0, 0, 1.5, 1.5, 1.5])
     assert [(f.status, f.step, f.severity) for f in told] == [("open", 3, Severity.WARNING)]
     (now,) = judge.findings
-    assert (now.first_step, now.last_step, now.step, now.count) == (3, 5, 5, 3)
+    assert (now.first_step, now.last_step, now.step, now.count) == (3, 5, 3, 3), "step is that of the message"
 
 
 def test_a_higher_severity_is_told_and_shows_the_new_numbers() -> None:
