@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -85,7 +85,8 @@ class Session:
         self.run_dir: Path | None = None
         main = bool(getattr(trainer, "is_global_zero", True))
         resumed = self._resume(saved)
-        if main:
+        given = options.sinks
+        if main and (given is None or any(isinstance(sink, RecordSink) for sink in given)):
             self.run_dir = self._make_dir(trainer, None if saved is None else saved.get("run_dir"))
         unique = {type(probe): (owner, probe) for owner, probe in reversed(parts.probes)}
         self.pipeline = Pipeline(
@@ -107,6 +108,8 @@ class Session:
             opt.register_step_post_hook(self._after(k)) for k, opt in enumerate(scene.optimizers)
         ]
         self._index = {id(opt): k for k, opt in enumerate(scene.optimizers)}
+        # Lightning's own count is one too high after some resumes, so ours goes on from the checkpoint where there is one.
+        self._steps_done = view.steps_done(trainer) if resumed is None else resumed
         self._own_s = 0.0
         self._started = time.perf_counter()
         self._step_at = -1
@@ -121,7 +124,7 @@ class Session:
 
     def batch_start(self, trainer: Any, batch: Any, batch_idx: int) -> None:
         """A training micro-batch begins."""
-        step = view.step_number(trainer)
+        step = self._steps_done + 1
         first = step != self._step_at
         if first:
             self._step_at, self._own_s, self._started = step, 0.0, time.perf_counter()
@@ -145,6 +148,7 @@ class Session:
         self.pipeline.batch_end(outputs, stepped=stepped)
         if stepped:
             self._step_at = -1
+            self._steps_done += 1
         return stepped
 
     def book(self, own_s: float, *, stepped: bool = False) -> None:
@@ -162,10 +166,10 @@ class Session:
             if isinstance(sink, RecordSink):
                 sink.status = "failed" if failed else "finished"
         self.pipeline.finish(failed=failed)
-        if self.run_dir is not None and not self._closed:
+        if not self._closed and any(isinstance(sink, RecordSink) for sink in self.pipeline.sinks):
             self._closed = True
             try:
-                report.write(self.run_dir)
+                report.write(cast(Path, self.run_dir))
             except Exception as error:
                 self.guard.tell("the report", error)
 

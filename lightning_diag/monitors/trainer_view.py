@@ -45,10 +45,9 @@ def plan(trainer: Any) -> dict[str, Any]:
     }
 
 
-def step_number(trainer: Any) -> int:
-    """Return the number of the optimizer step under way, 1 = the first: Lightning's own logging axis plus one."""
-    loop = trainer.fit_loop.epoch_loop
-    return int(getattr(loop, "_batches_that_stepped", trainer.global_step)) + 1
+def steps_done(trainer: Any) -> int:
+    """Return the optimizer steps taken before this fit: Lightning's own logging axis."""
+    return int(getattr(trainer.fit_loop.epoch_loop, "_batches_that_stepped", trainer.global_step))
 
 
 def accumulate(trainer: Any) -> int:

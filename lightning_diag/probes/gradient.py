@@ -44,13 +44,10 @@ class GradientProbe(Probe):
         self._optimizers = list(scene.optimizers)
         self.parameters = TrainedParameters.of(scene.module, self._optimizers)
         self._clear()
-        if not self.parameters.tensors:
-            return dict.fromkeys(self.signals, "no parameter of the module is trainable")
-        if not self._optimizers:
-            return dict.fromkeys(self.signals, "the trainer has no optimizer")
-        if any(hasattr(p, "to_local") or p.numel() == 0 for p in self.parameters.tensors):
+        reason = self._why_not()
+        if reason:
             self._optimizers = []
-            return dict.fromkeys(self.signals, "parameters are sharded over processes; shard norms are not reported")
+            return dict.fromkeys(self.signals, reason)
         self._device = self.parameters.tensors[0].device
         self._members = self._by_optimizer()
         order = [i for members in self._members for i in members]
@@ -131,6 +128,16 @@ class GradientProbe(Probe):
         """Parameter indices measured with each optimizer; those that none holds go with the first."""
         holder = [max(h, 0) for h in self.parameters.holder]
         return [[i for i, h in enumerate(holder) if h == k] for k in range(len(self._optimizers))]
+
+    def _why_not(self) -> str | None:
+        """Why nothing can be measured here; None when it can."""
+        if not self.parameters.tensors:
+            return "no parameter of the module is trainable"
+        if not self._optimizers:
+            return "the trainer has no optimizer"
+        if any(hasattr(p, "to_local") or p.numel() == 0 for p in self.parameters.tensors):
+            return "parameters are sharded over processes, and a shard's norm is not the parameter's"
+        return None
 
     def _sampled(self, members: Sequence[int]) -> tuple[list[int], Tensor]:
         """Sample sizes of these parameters, and the factors from a sample's norm to the whole's."""

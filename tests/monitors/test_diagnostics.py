@@ -25,7 +25,7 @@ def test_a_healthy_run_is_quiet_and_says_what_ran(tmp_path: Path) -> None:
     fit(Classifier(), [diag], tmp_path, steps=300)
     assert diag.diagnosis.healthy, diag.findings
     assert diag.diagnosis.verdict.startswith("Healthy")
-    assert {"loss/not-learning", "gradients/vanishing", "updates/too-large"} <= set(diag.diagnosis.coverage.ran)
+    assert {"loss/not-learning", "gradients/exploding", "updates/too-large"} <= set(diag.diagnosis.coverage.ran)
     assert diag.run_dir is not None
     assert {p.name for p in diag.run_dir.iterdir()} >= {"run.json", "readings.jsonl", "findings.jsonl", "report.html"}
 
