@@ -183,7 +183,8 @@ def test_a_full_disk_raises_and_the_rest_stays_readable(
         patch.setattr("os.write", _full)
         patch.setattr(Path, "write_bytes", _full)
         calls: list[Callable[[], None]] = [lambda: sink.reading(losses(2)[1]), lambda: sink.finding(SPIKE)]
-        for call in (*calls, lambda: sink.close(Diagnosis())):
+        calls.append(lambda: sink.close(Diagnosis()))
+        for call in calls:
             with pytest.raises(RecordError, match="No space left") as caught:
                 call()
             assert isinstance(caught.value.__cause__, OSError)
