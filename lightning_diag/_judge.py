@@ -12,11 +12,13 @@ import numpy as np
 from lightning_diag.detectors.base import Detector
 from lightning_diag.diagnosis import Coverage, Diagnosis, diagnose
 from lightning_diag.errors import ConfigurationError, NotMeasurable
-from lightning_diag.finding import Finding
+from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
 from lightning_diag.streaming import LossHealth
 
 REOPEN_STEPS = 200  # a rule that comes back within this many steps of the end that was told is no news yet
+MECHANISMS = ("gradients", "updates", "activations")  # groups whose symptom may stop because the network is dead
+LOST = 0.9  # share of chance level above which the run has learned nothing to speak of
 STATE_VERSION = 1
 
 
@@ -156,7 +158,7 @@ class Judge:
             if old is None or old.status == "resolved" or detector.resolve_after is None:
                 return None
             self._calm[rule] = self._calm.get(rule, 0) + 1
-            if self._calm[rule] < detector.resolve_after:
+            if self._calm[rule] < detector.resolve_after or not self._healed(old, reading):
                 return None
             now = dataclasses.replace(old, status="resolved")
         self._open[rule] = now
@@ -164,6 +166,14 @@ class Judge:
             return None
         self._told[rule] = now
         return now
+
+    @staticmethod
+    def _healed(old: Finding, reading: Reading) -> bool:
+        """Whether a symptom that stopped is over: not while the run stands no better than the trivial predictor."""
+        if old.severity < Severity.WARNING or old.rule.partition("/")[0] not in MECHANISMS:
+            return True
+        relative = reading.scalar("loss/relative")
+        return relative is None or relative < LOST
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain data: detectors, findings, lifecycle, loss health."""
