@@ -1,0 +1,296 @@
+// Line charts, drawn by uPlot: lines, bands, limits, the steps at which findings fired.
+"use strict";
+
+LD.lines = (() => {
+  const HEIGHT = { main: 300, low: 150, half: 140, small: 170 };
+  const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
+  const { color, line } = LD.theme;
+
+  // Tables with their own steps become uPlot's one table; a value of 0 or less sits on the floor of a log axis.
+  function joined(spec) {
+    const series = [];
+    const tables = spec.tables.map((table) => {
+      const columns = [table.x];
+      for (const one of table.lines) {
+        if (one.look === "band") { columns.push(one.y, one.low); series.push([one, "high"], [one, "low"]); }
+        else { columns.push(one.y); series.push([one, "value"]); }
+      }
+      return columns;
+    });
+    const data = tables.length === 1 ? tables[0] : uPlot.join(tables);
+    return { series, data };
+  }
+
+  function floored(data) {
+    let least = Infinity;
+    for (const values of data.slice(1)) for (const v of values) if (v > 0 && v < least) least = v;
+    const floor = (Number.isFinite(least) ? least : 1) / 3;
+    return [data[0], ...data.slice(1).map((values) => Array.from(values, (v) => (v === null || v === undefined || v > 0 ? v : floor)))];
+  }
+
+  function seriesOptions(one, part) {
+    if (part !== "value") return { label: one.label, stroke: "transparent", width: 0, points: { show: false } };
+    const stroke = () => line(one.color);
+    const options = { label: one.label, stroke, width: 1.75, points: { show: false } };
+    if (one.look === "faint") Object.assign(options, { width: 1, alpha: 0.35 });
+    if (one.look === "dots") Object.assign(options, { points: { show: true, size: 6, fill: stroke, stroke } });
+    if (one.look === "steps") Object.assign(options, { paths: uPlot.paths.stepped({ align: 1 }) });
+    if (one.y.length < 3) options.points = { show: true, size: 6, fill: stroke, stroke };
+    return options;
+  }
+
+  const compact = (v) => (Math.abs(v) >= 1e4 && Math.abs(v) < 1e9
+    ? Intl.NumberFormat("en-US", { notation: "compact", maximumFractionDigits: 1 }).format(v) : LD.number(v));
+
+  function axes(spec, log) {
+    const common = { stroke: () => color("muted"), font: FONT, ticks: { show: false }, grid: { stroke: () => color("grid"), width: 1 } };
+    return [
+      { ...common, size: 26, gap: 4, space: 70, grid: { show: false }, ticks: { show: true, size: 4, stroke: () => color("grid") },
+        values: (u, splits) => splits.map((s) => (Number.isInteger(s) ? compact(s) : "")) },
+      { ...common, size: 62, space: 28,
+        values: (u, splits) => splits.map((s) => (s === null ? "" : compact(s))),
+        ...(log ? { filter: logTicks, grid: { ...common.grid, filter: logTicks } } : {}) },
+    ];
+  }
+
+  // On a log axis: whole decades, and fewer of them where they would touch.
+  function logTicks(u, splits) {
+    const decades = splits.filter((s) => Math.abs(Math.log10(s) % 1) < 1e-9).length;
+    if (decades < 2) return splits.map((s) => ([1, 2, 5].some((k) => Math.abs(Math.log10(s / k) % 1) < 1e-9) ? s : null));
+    const each = Math.ceil(decades / Math.max(2, u.bbox.height / devicePixelRatio / 26));
+    return splits.map((s) => (Math.abs(Math.log10(s) % 1) < 1e-9 && Math.round(Math.log10(s)) % each === 0 ? s : null));
+  }
+
+  function draw(u, paint) {
+    const { ctx, bbox } = u;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+    ctx.clip();
+    paint(ctx, bbox, devicePixelRatio);
+    ctx.restore();
+  }
+
+  function behind(u, spec) { // what lies under the lines: not-finite ranges, how long a finding held
+    draw(u, (ctx, box, px) => {
+      const at = (step) => u.valToPos(step, "x", true);
+      if (spec.marks.length === 1) {
+        const mark = spec.marks[0];
+        const left = at(mark.step);
+        const right = mark.last === null ? box.left + box.width : Math.max(at(mark.last), left + 3 * px);
+        ctx.globalAlpha = 0.09;
+        ctx.fillStyle = color(mark.severity);
+        ctx.fillRect(left, box.top, right - left, box.height);
+        ctx.globalAlpha = 1;
+      }
+      ctx.strokeStyle = color("critical");
+      ctx.lineWidth = 1 * px;
+      for (const [from, to] of spec.bad) {
+        const left = at(from) - px, right = Math.max(at(to) + px, at(from) + 3 * px);
+        ctx.save();
+        ctx.beginPath();
+        ctx.rect(left, box.top, right - left, box.height);
+        ctx.clip();
+        ctx.beginPath();
+        for (let x = left - box.height; x < right; x += 6 * px) { ctx.moveTo(x, box.top + box.height); ctx.lineTo(x + box.height, box.top); }
+        ctx.stroke();
+        ctx.restore();
+      }
+    });
+  }
+
+  function label(ctx, text, x, y, ink, px, box) {
+    ctx.font = FONT.replace("12px", `600 ${11 * px}px`);
+    const width = ctx.measureText(text).width + 8 * px;
+    const left = Math.min(Math.max(box.left, x), box.left + box.width - width);
+    ctx.globalAlpha = 0.85;
+    ctx.fillStyle = color("card");
+    ctx.fillRect(left, y, width, 15 * px);
+    ctx.globalAlpha = 1;
+    ctx.fillStyle = ink;
+    ctx.textBaseline = "middle";
+    ctx.textAlign = "left";
+    ctx.fillText(text, left + 4 * px, y + 8 * px);
+  }
+
+  function front(u, spec, small) { // what lies over the lines: limits, the step a finding fired
+    draw(u, (ctx, box, px) => {
+      for (const limit of spec.limits) {
+        const y = u.valToPos(limit.y, "y", true);
+        if (y < box.top || y > box.top + box.height) continue;
+        ctx.strokeStyle = color("muted");
+        ctx.lineWidth = 1.5 * px;
+        ctx.setLineDash([4 * px, 4 * px]);
+        ctx.beginPath();
+        ctx.moveTo(box.left, y);
+        ctx.lineTo(box.left + box.width, y);
+        ctx.stroke();
+        ctx.setLineDash([]);
+        label(ctx, `${limit.label} ${LD.number(limit.y)}`, box.left + box.width, Math.max(box.top, y - 16 * px), color("muted"), px, box);
+      }
+      if (!small && !LD.timeline.marks) return;
+      for (const mark of spec.marks) {
+        const x = Math.round(u.valToPos(mark.step, "x", true)) + 0.5;
+        ctx.strokeStyle = color(mark.severity);
+        ctx.lineWidth = (small ? 2 : 1.25) * px;
+        ctx.beginPath();
+        ctx.moveTo(x, box.top);
+        ctx.lineTo(x, box.top + box.height);
+        ctx.stroke();
+        if (small) label(ctx, `step ${LD.step(mark.step)}`, x + 3 * px, box.top, color(mark.severity), px, box);
+      }
+    });
+  }
+
+  // Numbered flags over the largest chart; a click goes to the card.
+  function flags(u, spec, holder) {
+    const wanted = spec.size === "main" && LD.timeline.marks ? spec.marks : [];
+    holder.replaceChildren();
+    const ends = [];
+    const placed = wanted.map((mark) => ({ mark, x: u.valToPos(mark.step, "x") })).filter(({ x }) => x >= -1 && x <= u.over.clientWidth + 1);
+    placed.sort((a, b) => a.x - b.x);
+    for (const { mark, x } of placed) {
+      let lane = ends.findIndex((end) => x - end > 4);
+      if (lane < 0) lane = ends.length;
+      if (lane > 2) continue;
+      ends[lane] = x + 20;
+      const flag = LD.element("a", { class: `badge flag ${mark.severity}`, href: `#${mark.id}`, title: `${mark.rule}, step ${LD.step(mark.step)}` }, String(mark.n));
+      flag.style.left = `${x - 9}px`;
+      flag.style.top = `${lane * 21}px`;
+      holder.append(flag);
+    }
+  }
+
+  function make(spec, figure) {
+    const body = figure.querySelector(".plot-body");
+    const small = spec.size === "small";
+    const holder = LD.element("div", { class: "flags" });
+    const hidden = new Set();
+    const { series, data } = joined(spec);
+    let log = spec.log;
+    let plot = null;
+    let range = null;
+    let aloud = false;
+    const self = { zoom, redraw: () => plot && plot.redraw(false, true), cursor };
+
+    function options() {
+      return {
+        width: Math.max(120, body.clientWidth), height: HEIGHT[spec.size] || 150,
+        padding: [8, LD.rim, 0, 0], legend: { show: false },
+        cursor: { drag: { x: true, y: false, setScale: false }, y: false, bind: { dblclick: () => () => reset() },
+          points: { size: 8, width: 2, stroke: (u, i) => line(series[i - 1][0].color), fill: () => color("card") } },
+        scales: { x: { time: false, range: () => range || LD.timeline.full }, y: log ? { distr: 3 } : spec.zero ? { range: (u, low, high) => [0, (high || 1) * 1.1] } : {} },
+        axes: axes(spec, log),
+        series: [{}, ...series.map(([one, part]) => ({ ...seriesOptions(one, part), show: !hidden.has(one) }))],
+        bands: series.flatMap(([, part], i) => (part === "high" ? [{ series: [i + 1, i + 2], fill: () => color("band") }] : [])),
+        hooks: {
+          drawAxes: [(u) => behind(u, spec)],
+          draw: [(u) => { front(u, spec, small); if (!small) flags(u, spec, holder); }],
+          setSelect: [(u) => { if (u.select.width > 4) choose(u.posToVal(u.select.left, "x"), u.posToVal(u.select.left + u.select.width, "x")); u.setSelect({ width: 0, height: 0 }, false); }],
+          setCursor: [hover],
+        },
+      };
+    }
+
+    function build() {
+      if (plot) plot.destroy();
+      plot = new uPlot(options(), log ? floored(data) : data, body);
+      plot.root.setAttribute("aria-hidden", "true");
+      plot.over.append(holder);
+    }
+
+    function choose(from, to) { if (spec.synced) LD.timeline.zoom(from, to); else zoom([from, to]); }
+    function reset() { if (spec.synced) LD.timeline.reset(); else zoom(null); }
+    function zoom(next) {
+      range = next;
+      if (plot) plot.setScale("x", { min: (range || LD.timeline.full)[0], max: (range || LD.timeline.full)[1] });
+    }
+    function cursor(step) {
+      if (!plot) return;
+      const left = step === null ? -10 : plot.valToPos(step, "x");
+      plot.setCursor({ left, top: step === null ? -10 : 10 }, false);
+    }
+
+    function hover(u) {
+      const { left, idx, idxs } = u.cursor;
+      if (left < 0 || idx === null || idx === undefined) { LD.tip.hide(); if (spec.synced) LD.timeline.cursor(null, self); return; }
+      const rows = series.map(([one, part], i) => [i, one, part]).filter(([, one, part]) => part !== "low" && !hidden.has(one)).map(([i, one, part]) => {
+        const at = idxs ? idxs[i + 1] : idx;
+        const value = at === null || at === undefined ? null : data[i + 1][at];
+        if (value === null || value === undefined) return null;
+        const low = part === "high" ? data[i + 2][at] : null;
+        return [line(one.color), one.label, low === null ? LD.number(value) : `${LD.number(low)} to ${LD.number(value)}`];
+      }).filter(Boolean);
+      const step = u.data[0][idx];
+      const box = u.over.getBoundingClientRect();
+      LD.tip.show(LD.titleAt(step), rows, box.left + left, box.top + Math.max(0, u.cursor.top), aloud);
+      if (spec.synced) LD.timeline.cursor(step, self);
+    }
+
+    function keys(event) {
+      const u = plot;
+      const at = u.cursor.idx ?? u.valToIdx(u.scales.x.min);
+      const go = { ArrowLeft: -1, ArrowRight: 1, PageUp: -20, PageDown: 20 }[event.key];
+      const [min, max] = [u.scales.x.min, u.scales.x.max];
+      const middle = u.cursor.left >= 0 ? u.posToVal(u.cursor.left, "x") : (min + max) / 2;
+      if (go) {
+        const next = Math.max(0, Math.min(u.data[0].length - 1, at + go));
+        aloud = true;
+        u.setCursor({ left: u.valToPos(u.data[0][next], "x"), top: u.over.clientHeight / 2 });
+        aloud = false;
+      } else if (event.key === "+" || event.key === "=") choose(middle - (middle - min) / 2, middle + (max - middle) / 2);
+      else if (event.key === "-") choose(Math.max(LD.timeline.full[0], middle - (middle - min) * 2), Math.min(LD.timeline.full[1], middle + (max - middle) * 2));
+      else if (event.key === "0" || event.key === "Home") reset();
+      else if (event.key === "Escape") { u.setCursor({ left: -10, top: -10 }); LD.tip.hide(); }
+      else return;
+      event.preventDefault();
+    }
+
+    function legend() {
+      const place = figure.querySelector(".legend");
+      const all = spec.tables.flatMap((table) => table.lines);
+      all.forEach((one) => {
+        const swatch = LD.element("i", { class: `swatch ${one.look}` });
+        const paintSwatch = () => { swatch.style.color = one.look === "band" ? color("band") : line(one.color); };
+        paintSwatch();
+        LD.theme.onChange(paintSwatch);
+        const button = LD.element("button", { type: "button", "aria-pressed": "true", class: "key" }, swatch, one.label);
+        button.addEventListener("click", () => {
+          if (hidden.has(one)) hidden.delete(one); else hidden.add(one);
+          button.setAttribute("aria-pressed", String(!hidden.has(one)));
+          series.forEach(([other], i) => { if (other === one) plot.setSeries(i + 1, { show: !hidden.has(one) }); });
+        });
+        if (all.length > 1) place.append(button);
+      });
+      const positive = all.some((one) => one.y.some((v) => v > 0)) && !all.some((one) => one.y.some((v) => v !== null && v < 0));
+      if (spec.size !== "half" && positive) place.append(LD.toggle("log axis", log, (on) => { log = on; build(); }));
+      if (spec.near) place.append(LD.toggle("close view", spec.close, (on) => zoom(on ? spec.near : null)));
+    }
+
+    if (spec.close) range = spec.near;
+    build();
+    legend();
+    body.tabIndex = 0;
+    body.setAttribute("role", "group");
+    body.setAttribute("aria-label", `${spec.title}: chart over steps. Arrow keys move, plus and minus zoom, 0 shows the whole run.`);
+    body.addEventListener("keydown", keys);
+    body.addEventListener("mouseleave", LD.tip.hide);
+    body.addEventListener("blur", LD.tip.hide);
+    LD.theme.onChange(self.redraw);
+    if (spec.synced) LD.timeline.add(self);
+    new ResizeObserver(() => plot.setSize({ width: Math.max(120, body.clientWidth), height: HEIGHT[spec.size] || 150 })).observe(body);
+    figure.dataset.drawn = "yes";
+  }
+
+  return { make };
+})();
+
+LD.toggle = (words, on, change) => {
+  const button = LD.element("button", { type: "button", class: "key toggle", "aria-pressed": String(on) }, words);
+  button.addEventListener("click", () => {
+    const next = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", String(next));
+    change(next);
+  });
+  return button;
+};

@@ -1,0 +1,110 @@
+"""Everything that stands on the page, as plain values for the template."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from lightning_diag import __version__
+from lightning_diag.diagnosis import Coverage
+from lightning_diag.record import Record
+from lightning_diag.report.cards import Cards, FindingCard, cards
+from lightning_diag.report.figures import figure
+from lightning_diag.report.gather import Gathered, gather
+from lightning_diag.report.heat import Heat
+from lightning_diag.report.runfacts import run_facts, run_head
+from lightning_diag.report.sections import sections
+from lightning_diag.report.verdict import diagnosis_of, verdict
+from lightning_diag.report.words import TEXT_LENGTH, clean
+
+MAX_FIGURES = 60  # findings that get a plot: one a rule, so more than there are rules
+
+
+def content(record: Record, now: datetime) -> dict[str, Any]:
+    """Return the template's variables; ``data`` is what the scripts draw."""
+    got = gather(record.readings(), record.facts)
+    columns = {signal: grid.columns() for signal, grid in got.grids.items()}
+    diagnosis = diagnosis_of(record)
+    shown = cards(diagnosis, got)
+    charts: list[Any] = []
+    for card in shown.findings()[:MAX_FIGURES]:
+        card.chart = figure(card.finding, got, columns, card.mark())
+        charts += [card.chart] if card.chart is not None else []
+    budget = record.info["meta"].get("budget")
+    known = isinstance(budget, (int, float)) and 0 < budget < 1
+    parts = sections(got, columns, shown.findings(), float(budget) if known else None)
+    charts += [chart for part in parts for chart in (*part.charts, *part.more)]
+    for i, chart in enumerate(charts):
+        chart.id = f"chart-{i}"
+    running = record.info["status"] == "running"
+    return {
+        "version": __version__,
+        "run": run_head(record, got, now),
+        "verdict": verdict(diagnosis, shown, got, running),
+        "cards": shown,
+        "bars": _bars(shown, got),
+        "span": _span(got),
+        "sections": parts,
+        "coverage": _coverage(diagnosis.coverage, shown.findings(), got, running),
+        "facts": run_facts(record, got),
+        "data": _data(got, charts),
+    }
+
+
+def _span(got: Gathered) -> tuple[int, int]:
+    return got.first_step or 0, max(got.last_step, (got.first_step or 0) + 1)
+
+
+def _bars(shown: Cards, got: Gathered) -> list[dict[str, Any]]:
+    """When each finding of warning or worse held, on a scale of 1000."""
+    first, last = _span(got)
+    bars = []
+    for card in (c for c in shown.findings() if c.severity != "info"):
+        f = card.finding
+        end = f.last_step if f.status == "resolved" else max(last, f.last_step)
+        x = min(994.0, max(0.0, 1000 * (f.first_step - first) / (last - first)))
+        width = min(1000 - x, max(6.0, 1000 * (end - f.first_step) / (last - first)))
+        words = f"from step {f.first_step:,}" + (f" to {end:,}" if f.status == "resolved" else " on")
+        bars.append({"id": card.id, "number": card.number, "rule": card.rule, "severity": card.severity,
+                     "x": round(x, 1), "width": round(width, 1), "words": words})  # fmt: skip
+    return bars
+
+
+def _coverage(coverage: Coverage, findings: Sequence[FindingCard], got: Gathered, running: bool) -> dict[str, Any]:
+    by_rule = {card.rule: card for card in findings}
+    groups: dict[str, list[tuple[str, str, str]]] = {}
+    for rule in sorted(coverage.ran):
+        group, _, name = clean(rule).partition("/")
+        card = by_rule.get(clean(rule))
+        groups.setdefault(group, []).append((name, card.severity if card else "ok", card.id if card else ""))
+    if coverage.ran or coverage.skipped:
+        words = "A skipped check is not a passed check."
+    elif running:
+        words = "The run has not ended: which checks ran, and which could not be judged, is written at its end."
+    else:
+        words = "Nothing was checked: no check had the data it needs. That says nothing about the run."
+    return {
+        "words": words,
+        "count": len(coverage.ran),
+        "ran": list(groups.items()),
+        "skipped": _pairs(coverage.skipped),
+        "unmeasured": _pairs(got.facts.unmeasured),
+    }
+
+
+def _pairs(data: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(clean(key), clean(value, TEXT_LENGTH)) for key, value in sorted(data.items())][:500]
+
+
+def _data(got: Gathered, charts: Sequence[Any]) -> dict[str, Any]:
+    names: dict[str, list[str]] = {}
+    for chart in charts:
+        if isinstance(chart, Heat) and len(chart.names) > len(names.get(chart.axis, ())):
+            names[chart.axis] = list(chart.names)
+    return {
+        "span": _span(got),
+        "epochs": got.epochs[:: max(1, len(got.epochs) // 2000)],
+        "names": names,
+        "charts": [chart.to_json() for chart in charts],
+    }

@@ -1,0 +1,120 @@
+"""The small plot of a finding: the places it names against all others, marked at the step it fired."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_diag.finding import Finding
+from lightning_diag.report.charts import Chart, Line, row_line, scalar_table, spread, value_at
+from lightning_diag.report.gather import Gathered
+from lightning_diag.report.grid import Columns, narrow
+from lightning_diag.report.series import Floats
+from lightning_diag.report.shows import rows_for, signals_for
+from lightning_diag.report.titles import title_of, unit_of
+from lightning_diag.report.words import clean, number
+
+BUCKETS = 150  # a small plot is about 400 pixels wide: more can't be seen
+PLACES = 4  # more lines than that can't be told apart
+NEAR = 100  # steps on each side of the onset in the close view
+SHORT = 0.03  # a finding that held for less than this share of the run opens in the close view
+SAME = 0.05  # evidence and curve count as the same quantity when they differ by less
+
+
+def figure(finding: Finding, got: Gathered, columns: Mapping[str, Columns], mark: dict[str, object]) -> Chart | None:
+    """Return the plot of a finding, or None when the record holds no signal that shows it."""
+    signals = signals_for(finding, got)
+    if not signals:
+        return None
+    near = _near(finding, got, signals)
+    if signals[0] in columns:
+        chart = _array_figure(finding, got, signals[0], columns[signals[0]])
+    else:
+        chart = _scalar_figure(finding, got, signals, near)
+    chart.marks, chart.size = [mark], "small"
+    chart.near = near if signals[0] in got.series else None
+    short = finding.status == "resolved" or finding.count <= 3
+    held = finding.last_step - finding.first_step
+    chart.close = chart.near is not None and short and held < SHORT * (got.last_step or 1)
+    return chart
+
+
+def _near(finding: Finding, got: Gathered, signals: tuple[str, ...]) -> tuple[int, int] | None:
+    if signals[0] not in got.series or got.last_step < 10 * NEAR:
+        return None
+    near = (max(0, finding.first_step - NEAR), finding.first_step + NEAR)
+    steps = got.series[signals[0]].steps
+    inside = int(((steps >= near[0]) & (steps <= near[1])).sum())
+    return near if inside >= NEAR / 4 else None
+
+
+def _scalar_figure(finding: Finding, got: Gathered, signals: tuple[str, ...], near: tuple[int, int] | None) -> Chart:
+    tables, bad = [], []
+    for i, signal in enumerate(signals):
+        series = got.series[signal]
+        look = "dots" if signal.endswith("/val") else "line"
+        tables.append(scalar_table(series, title_of(signal), BUCKETS, look=look, color=i, near=near))  # type: ignore[arg-type]
+        bad += series.bad[:50]
+    main = got.series[signals[0]]
+    value = value_at(main.steps, main.values, finding.first_step)
+    said = f"{title_of(signals[0])} at step {finding.first_step:,}: {number(value)}." if value is not None else ""
+    limits = _limits(finding, [(x, lines[0].values) for x, lines in tables])
+    if got.facts.chance_loss and finding.rule in ("loss/not-learning", "loss/bad-start", "loss/plateau"):
+        limits.append((got.facts.chance_loss, "chance"))
+    title = " and ".join([title_of(signals[0]), *(title_of(s).lower() for s in signals[1:])])
+    return Chart(title, said, tables, unit_of(signals[0]), limits=limits, bad=bad)
+
+
+def _array_figure(finding: Finding, got: Gathered, signal: str, columns: Columns) -> Chart:
+    names = got.names(signal)
+    columns = narrow(columns, BUCKETS)
+    rows = rows_for(finding, signal, got)
+    shown = rows[:PLACES]
+    steps, index = spread(columns)
+    known = np.isfinite(columns.high).any(axis=0)
+    others = [r for r in np.flatnonzero(known).tolist() if r not in set(rows)]
+    lines: list[Line] = []
+    if others:
+        lines.append(_band(columns, others, index, bool(shown)))
+    lines += [Line(clean(names[r]), row_line(columns, r, index), "line", i) for i, r in enumerate(shown)]
+    said = ""
+    if shown:
+        value = value_at(steps, lines[-len(shown)].values, finding.first_step)
+        if value is not None and math.isfinite(value):
+            said = f"{title_of(signal)} of {clean(names[shown[0]])} at step {finding.first_step:,}: {number(value)}."
+        if len(rows) > len(shown):
+            said += f" The first {len(shown)} of {len(rows):,} places are drawn."
+    if others:
+        said += (
+            f" Grey: where most of the other {len(others):,} are." if shown else f" Grey: most of all {len(others):,}."
+        )
+    bad = [[int(columns.first[c]), int(columns.last[c])] for c in np.flatnonzero(columns.bad.any(axis=1))[:50]]
+    limits = _limits(finding, [(steps, line.values) for line in lines if line.look != "band"])
+    return Chart(title_of(signal), said.strip(), [(steps, lines)], unit_of(signal), limits=limits, bad=bad)
+
+
+def _band(columns: Columns, rows: list[int], index: NDArray[np.intp], rest: bool) -> Line:
+    """Where most rows lie: from the 10th percentile of their lowest to the 90th of their highest values."""
+    low, high = columns.low[:, rows], columns.high[:, rows]
+    known = np.isfinite(low).any(axis=1)
+    bottom, top = np.full(len(low), np.nan), np.full(len(low), np.nan)
+    if known.any():
+        bottom[known] = np.nanquantile(low[known], 0.1, axis=1)
+        top[known] = np.nanquantile(high[known], 0.9, axis=1)
+    return Line("the others" if rest else "all", top[index], "band", -1, bottom[index])
+
+
+def _limits(finding: Finding, drawn: list[tuple[Floats, Floats]]) -> list[tuple[float, str]]:
+    """The rule's limit, where the rule's value is what is drawn at its step: else it would be a line in other units."""
+    value, limit = (finding.evidence.get(key) for key in ("value", "limit"))
+    if not isinstance(value, (int, float)) or not isinstance(limit, (int, float)):
+        return []
+    for steps, values in drawn:
+        at = np.searchsorted(steps, [finding.first_step, finding.step])
+        around = values[np.clip(np.r_[at - 1, at, at + 1], 0, max(0, len(values) - 1))] if len(values) else values
+        if (np.abs(around - value) <= SAME * abs(value)).any():
+            return [(float(limit), "limit")]
+    return []

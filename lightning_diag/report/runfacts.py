@@ -1,0 +1,114 @@
+"""Who ran what: the head line of the page and the facts at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from lightning_diag.record import Record
+from lightning_diag.report.gather import Gathered
+from lightning_diag.report.verdict import STATUS
+from lightning_diag.report.words import TEXT_LENGTH, clean, number, plural
+
+SILENT_S = 600.0  # a running run whose record got no line for so long may have been killed
+MAX_FACTS = 120
+
+LABELS = (
+    ("task", "Task"), ("loss_kind", "Loss"), ("num_classes", "Classes"), ("chance_loss", "Loss at chance"),
+    ("chance_source", "Known from"), ("optimizers", "Optimizers"), ("batch_size", "Batch a process"),
+    ("accumulate", "Batches a step"), ("world_size", "Processes"), ("strategy", "Strategy"), ("device", "Device"),
+    ("precision", "Precision"), ("clip_val", "Gradient clipping"), ("clip_algorithm", "Clipping by"),
+    ("steps_per_epoch", "Steps an epoch"), ("planned_steps", "Steps planned"), ("normalized", "Has normalization"),
+)  # fmt: skip
+
+
+def run_head(record: Record, got: Gathered, now: datetime) -> dict[str, str]:
+    """Return name, status, progress and, while the run goes on, how old the page is."""
+    status = record.info["status"]
+    planned = got.facts.planned_steps
+    progress = "no step measured"
+    if got.readings:
+        progress = f"step {got.last_step:,}" + (f" of {planned:,}" if planned else "")
+    if len(got.epochs) > 1:
+        progress += f", epoch {got.epochs[-1][0]:,}"
+    written = now.strftime("%Y-%m-%d %H:%M UTC")
+    return {
+        "name": clean(record.info["name"]) or "unnamed run",
+        "status": STATUS.get(status, clean(status)),
+        "status_kind": clean(status),
+        "progress": progress,
+        "written": written,
+        "banner": " ".join(_banner(record, got, now, written)),
+        "directory": clean(record.run_dir),
+    }
+
+
+def _banner(record: Record, got: Gathered, now: datetime, written: str) -> Iterator[str]:
+    if record.info["status"] == "running":
+        silent = _silent_s(record, now)
+        if silent > SILENT_S:
+            yield f"The record says the run goes on, but nothing new came for {_span(silent)}: it may have been killed."
+        else:
+            yield f"The run is still going on: this page was written at {written} and ends at step {got.last_step:,}."
+    if record.thinned:
+        yield "Readings were left out to keep the record small: what is drawn may miss some."
+    if record.damaged:
+        yield f"{plural(record.damaged, 'line')} of the record could not be read."
+
+
+def run_facts(record: Record, got: Gathered) -> list[tuple[str, str]]:
+    """Return label and value of what is known of the run; what isn't known is left out."""
+    info = record.info
+    rows = [("Created", _time(info["created"])), ("Readings", f"{got.readings:,}")]
+    for name, label in LABELS:
+        value = getattr(got.facts, name)
+        if value not in (None, (), ""):
+            rows.append((label, _value(value)))
+    parameters = got.facts.names.get("parameter", ())
+    if parameters:
+        weights = sum(got.facts.parameter_numel)
+        known = f", {number(weights)} weights" if weights else ""
+        rows.append(("Parameters", f"{len(parameters):,} tensors{known}"))
+    rows += [(f"{clean(k)} version", clean(v)) for k, v in info["versions"].items()]
+    rows += [(clean(k.replace("_", " ")), clean(v, TEXT_LENGTH)) for k, v in _flat(info["meta"])]
+    return [(label, value) for label, value in rows if value][:MAX_FACTS]
+
+
+def _time(text: str) -> str:
+    try:
+        return datetime.fromisoformat(text).astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    except ValueError:
+        return clean(text)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (int, float)):
+        return number(value)
+    if isinstance(value, tuple):
+        return clean(", ".join(str(v) for v in value), TEXT_LENGTH)
+    return clean(value)
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in data.items():
+        if isinstance(value, Mapping) and len(prefix) < 200:
+            yield from _flat(value, f"{prefix}{key} ")
+        elif isinstance(value, (list, tuple)):
+            yield f"{prefix}{key}", ", ".join(str(v) for v in value[:200])
+        elif value is not None:
+            yield f"{prefix}{key}", number(value) if isinstance(value, float) else str(value)
+
+
+def _silent_s(record: Record, now: datetime) -> float:
+    times = [p.stat().st_mtime for p in record.run_dir.glob("*.json*") if p.is_file()]
+    return (now - datetime.fromtimestamp(max(times), timezone.utc)).total_seconds() if times else 0.0
+
+
+def _span(seconds: float) -> str:
+    for size, noun in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            return plural(int(seconds // size), noun)
+    return plural(int(seconds), "second")

@@ -1,0 +1,101 @@
+"""The charts below the cards, under their headings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lightning_diag.report.cards import FindingCard
+from lightning_diag.report.charts import Chart
+from lightning_diag.report.confusion import Table, confused_pairs
+from lightning_diag.report.derived import USED_UP
+from lightning_diag.report.gather import Gathered
+from lightning_diag.report.grid import Columns
+from lightning_diag.report.heat import Heat
+from lightning_diag.report.maps import heat_maps, telling
+from lightning_diag.report.timelines import BUCKETS, line_chart, loss_chart
+from lightning_diag.report.titles import title_of
+
+Drawing = Chart | Heat
+HIDDEN = (
+    "chance/",
+    "origin/",
+    "val/samples",
+    "activation/window_samples",
+    "activation/call_order",
+    *USED_UP,
+)  # what detectors need and nobody looks at
+AS_LINES = ("group", "domain")  # axes with few rows
+MAX_OTHER = 60
+
+
+@dataclass
+class Section:
+    """A heading with charts and tables; the charts in ``more`` open on demand."""
+
+    id: str
+    title: str
+    note: str = ""
+    charts: list[Drawing] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    more: list[Drawing] = field(default_factory=list)
+
+
+def sections(
+    got: Gathered, columns: Mapping[str, Columns], findings: Sequence[FindingCard], budget: float | None = None
+) -> list[Section]:
+    """Return all sections that hold something."""
+    arrays = [s for s in columns if got.axis(s) not in AS_LINES and not s.startswith(HIDDEN)]
+    maps = heat_maps(arrays, got, columns, findings)
+    loss = _loss(got, columns, findings)
+    layers = Section("layers", "Layers over time", "A row is a parameter or a module, in the order of the model.")
+    classes = Section("classes", "Classes over time", "A row is a class.")
+    for signal, made in maps.items():
+        if not len(made.index):
+            continue
+        if got.axis(signal) == "class":
+            (classes.charts if signal == "class/recall" else classes.more).append(made)
+        else:
+            (layers.charts if telling(signal, columns[signal]) else layers.more).append(made)
+    classes.tables += confused_pairs(got)
+    domains = Section("domains", "Domains over time")
+    domains.charts += _charts((s for s in columns if got.axis(s) == "domain"), got, columns, "low")
+    cost = Section("cost", "What the diagnostics cost", "Own time over step time, and how often a step is sampled.")
+    cost.charts += _cost(got, budget)
+    other = Section("other", "Other signals")
+    shown = {*_LOSS, "system/overhead_frac", "system/interval_steps"}
+    rest = [s for s in got.series if s not in shown and not s.startswith(HIDDEN)]
+    other.more += _charts(rest[:MAX_OTHER], got, columns, "half")
+    made_sections = [loss, layers, classes, domains, cost, other]
+    return [section for section in made_sections if section.charts or section.tables or section.more]
+
+
+_CURVES = (("lr",), ("grad/norm", "grad/norm_after_clip"), ("accuracy/train", "accuracy/val"))
+_LOSS = {"loss/train", "loss/val", *(signal for curve in _CURVES for signal in curve)}
+
+
+def _loss(got: Gathered, columns: Mapping[str, Columns], findings: Sequence[FindingCard]) -> Section:
+    section = Section("loss", "Loss and learning rate", "Drag over a chart to zoom in; all charts below follow.")
+    marks = [card.mark() for card in findings if card.severity != "info"]
+    drawn = [loss_chart(got), *(line_chart(curve, got, columns, "low", BUCKETS // 2) for curve in _CURVES)]
+    for chart in drawn:
+        if chart is not None:
+            chart.marks = marks
+            if "Gradient norm" in chart.title and got.facts.clip_val and got.facts.clip_algorithm != "value":
+                chart.limits.append((got.facts.clip_val, "clipping limit"))
+            section.charts.append(chart)
+    return section
+
+
+def _cost(got: Gathered, budget: float | None) -> list[Chart]:
+    charts = _charts(("system/overhead_frac", "system/interval_steps"), got, {}, "half")
+    for chart in charts:
+        chart.zero = True
+        if budget is not None and chart.title == title_of("system/overhead_frac"):
+            chart.limits.append((budget, "budget"))
+    return charts
+
+
+def _charts(signals: Iterable[str], got: Gathered, columns: Mapping[str, Columns], size: str) -> list[Chart]:
+    made = (line_chart((signal,), got, columns, size) for signal in signals)
+    return [chart for chart in made if chart is not None]

@@ -1,0 +1,62 @@
+"""What a signal is called on the page."""
+
+from __future__ import annotations
+
+from lightning_diag.report.words import clean
+from lightning_diag.signals import SIGNALS
+
+TITLES = {
+    "loss/train": "Training loss",
+    "loss/val": "Validation loss",
+    "lr": "Learning rate",
+    "grad/norm": "Gradient norm",
+    "grad/norm_after_clip": "Gradient norm after clipping",
+    "grad/clipped": "Steps whose gradient was clipped",
+    "grad/parameter_norm": "Gradient norm",
+    "grad/missing": "No gradient",
+    "weight/parameter_norm": "Weight norm",
+    "update/parameter_ratio": "Update-to-weight ratio",
+    "accuracy/train": "Training accuracy",
+    "accuracy/val": "Validation accuracy",
+    "activation/dead_frac": "Share of dead units",
+    "activation/saturated_frac": "Share of saturated outputs",
+    "activation/saturated_units_frac": "Share of saturated units",
+    "activation/nonfinite_frac": "Share of outputs that are not finite",
+    "activation/variation": "Variation between samples",
+    "activation/mean": "Mean output",
+    "activation/std": "Standard deviation of the output",
+    "activation/attention_entropy": "Attention entropy",
+    "class/recall": "Recall on validation",
+    "class/precision": "Precision on validation",
+    "class/train_recall": "Recall in training",
+    "class/predicted_share": "Share of the predictions",
+    "class/support_share": "Share of the validation samples",
+    "system/overhead_frac": "Overhead of the diagnostics",
+    "system/interval_steps": "Steps between two samples",
+}
+_WORDS = {"frac": "share", "grad": "gradient", "val": "validation", "std": "standard deviation", "acc": "accuracy"}
+
+
+def title_of(signal: str) -> str:
+    """Return a heading for a signal; made from its name where no better one is known.
+
+    >>> title_of("loss/train"), title_of("domain/val_loss_std")
+    ('Training loss', 'Domain validation loss standard deviation')
+    """
+    if signal in TITLES:
+        return TITLES[signal]
+    words = clean(signal).replace("/", " ").replace("_", " ").split()
+    text = " ".join(_WORDS.get(word, word) for word in words)
+    return text[:1].upper() + text[1:]
+
+
+def unit_of(signal: str) -> str:
+    """Return the unit in words; empty for pure numbers and for what isn't in the table."""
+    row = SIGNALS.get(signal)
+    return "" if row is None or row.unit == "1" else row.unit
+
+
+def doc_of(signal: str) -> str:
+    """Return the table's sentence on a signal; empty for what isn't in the table."""
+    row = SIGNALS.get(signal)
+    return "" if row is None else row.doc
