@@ -12,6 +12,7 @@
     grid                which task x operator x severity, and the split into development and report sets
     modules  gan        the LightningModules that follow a plan
     train  sweep        one run; many runs
+    digest              which measuring code made a record
     harm                was the run really harmed? measured against the healthy twin of the same seed
     replay  outcome  score   detectors over the records; recall, false alarms, delay, place, cause
     tables              Markdown

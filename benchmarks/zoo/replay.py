@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import lightning_diag
 from benchmarks.zoo.detectors import fresh_detectors
 from lightning_diag._judge import Judge
 from lightning_diag.detectors.base import Detector
@@ -86,15 +84,3 @@ def _note(alarms: dict[str, Alarm], finding: Finding, step: int) -> None:
         alarms[finding.rule] = Alarm(finding.rule, finding.severity, step, finding.where, finding.message)
     elif finding.severity > old.severity:
         alarms[finding.rule] = Alarm(old.rule, finding.severity, old.step, old.where, old.message)
-
-
-def package_digest() -> str:
-    """Short hash of the package's measuring side: records of another hash may lack signals."""
-    root = Path(lightning_diag.__file__).parent
-    rooms = ("probes", "monitors", "record", "sinks")
-    files = [*root.glob("_*.py"), *(p for room in rooms for p in (root / room).glob("*.py"))]
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        if path.name != "_judge.py":
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]

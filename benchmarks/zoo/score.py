@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.zoo.detectors import shipped_rules
+from benchmarks.zoo.digest import package_digest
 from benchmarks.zoo.grid import Config
 from benchmarks.zoo.harm import UNLABELLED, label
 from benchmarks.zoo.intervals import bootstrap, share
@@ -46,7 +47,7 @@ def score(chosen: Sequence[Config], cache: Path, *, runs: bool = False, jobs: in
     if not found:
         raise SystemExit(f"no records under {cache}: run `python -m benchmarks.zoo run` first")
     parts = [
-        _head(found, chosen),
+        _head(found, chosen, cache),
         "## Summary\n\n" + summary(found),
         "## Rules\n\n" + rule_table(found),
         "## Harmful faults\n\n" + operator_table(found),
@@ -57,7 +58,8 @@ def score(chosen: Sequence[Config], cache: Path, *, runs: bool = False, jobs: in
     return "\n\n".join(parts)
 
 
-def _head(found: Sequence[Outcome], chosen: Sequence[Config]) -> str:
+def _head(found: Sequence[Outcome], chosen: Sequence[Config], cache: Path) -> str:
+    old = sum(load_all(cache, [o.config])[o.config].get("package") != package_digest() for o in found)
     packages = ("lightning", "torch", "numpy", "scikit-learn")
     versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in packages)
     seeds = sorted({o.config.seed for o in found})
@@ -68,6 +70,7 @@ def _head(found: Sequence[Outcome], chosen: Sequence[Config]) -> str:
         f"# Fault zoo: {datetime.datetime.now(datetime.timezone.utc).date().isoformat()}\n\n"
         f"Python {platform.python_version()}, {versions}; {len(found)} of {len(chosen)} runs, {groups} groups, seeds "
         f"{seeds}: {kinds}. Alarm = warning or critical. 95 % intervals: [Wilson] (bootstrap over groups)."
+        f"\n{old} records were made by another version of the measuring code."
         f"\nRules judged: {', '.join(sorted(shipped_rules()))}."
     )
 

@@ -6,9 +6,12 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
+import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +49,15 @@ def _nice(level: int) -> None:
     os.nice(level)
 
 
+@contextmanager
+def _cancelling(pool: ProcessPoolExecutor) -> Iterator[None]:
+    """Drop what has not begun when the sweep is interrupted."""
+    try:
+        yield
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
 def sweep(
     chosen: Iterable[Config], cache: Path, *, jobs: int = 2, watch: bool = True, fresh: bool = False, nice: int = 15
 ) -> int:
@@ -62,7 +74,8 @@ def sweep(
         os.environ[name] = "1"
     start, broken = time.perf_counter(), list[str]()
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_nice, initargs=(nice,)) as pool:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # else the workers outlive us
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_nice, initargs=(nice,)) as pool, _cancelling(pool):
         futures = {pool.submit(one, config, cache, watch): config for config in todo}
         for done, future in enumerate(as_completed(futures), 1):
             config = futures[future]

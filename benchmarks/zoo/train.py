@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from benchmarks.zoo.digest import package_digest
 from benchmarks.zoo.gan import Gan, modes_covered
 from benchmarks.zoo.grid import Config
 from benchmarks.zoo.modules import Supervised, metric, optimizer
@@ -116,7 +117,7 @@ def run(config: Config, folder: Path, watch: bool = True) -> dict[str, Any]:
         **asdict(config), "fingerprint": planned(config).fingerprint(), "kind": plan.kind, "steps": plan.steps,
         "onset_step": plan.onset_step, "where": list(plan.where), "every_n_steps": config.every_n_steps,
         "watched": watch, "record": watchers[-1].run_dir.name if watchers else None,
-        "error": error, "seconds": round(seconds, 3), **_scores(plan, module, data),
+        "package": package_digest(), "error": error, "seconds": round(seconds, 3), **_scores(plan, module, data),
     }  # fmt: skip
     (folder / RESULT).write_text(json.dumps(result))
     return result
