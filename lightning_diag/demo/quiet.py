@@ -8,7 +8,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-TALKERS = ("lightning.pytorch", "lightning.fabric", "wandb")
+# both packages of Lightning: where both are installed, the one imported last says what either has to say
+TALKERS = ("lightning.pytorch", "lightning.fabric", "pytorch_lightning", "lightning_fabric", "wandb")
 # WandbLogger(offline=True) itself sets WANDB_MODE for the whole process; it is put back too
 ENVIRONMENT = {"WANDB_SILENT": "true", "WANDB_CONSOLE": "off", "WANDB_MODE": "offline"}
 

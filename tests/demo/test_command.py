@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,19 @@ def test_a_missing_package_is_named_with_its_extra(
     monkeypatch.setattr(command, "find_spec", lambda name: None if name == "sklearn" else object())
     assert command.main([]) == 2
     assert "scikit-learn is not installed: pip install 'lightning-diag[demo]'" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_whole_demo_is_right_quiet_and_soon_over(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("lightning")
+    start = time.process_time()
+    assert lightning_diag.demo.main(["--out", str(tmp_path)]) == 0
+    assert time.process_time() - start < 60  # of one core; 7 s were measured
+    printed, errors = capfd.readouterr()
+    assert errors == ""  # no word of Lightning or W&B
+    shown = [line.split(": ", 1)[1] for line in printed.splitlines() if line.startswith(("healthy ", "stuck "))]
+    assert len(shown) == 4
+    assert all(Path(path).exists() for path in shown)
+    healthy, stuck = printed.split("2  The same training")
+    assert "WARNING" not in healthy
+    assert "the learning rate is too high" in stuck.split("What we had done")[0]
