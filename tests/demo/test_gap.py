@@ -14,7 +14,7 @@ from lightning_diag.demo.module import DigitClassifier  # noqa: E402
 from lightning_diag.demo.rendering import HANDWRITTEN, PRINTED, synthetic_digits  # noqa: E402
 
 
-def _train(digits: Digits, steps: int = 160) -> DigitClassifier:
+def _train(digits: Digits, steps: int = 250) -> DigitClassifier:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = DigitClassifier()
@@ -33,11 +33,12 @@ def _accuracy(model: DigitClassifier, digits: Digits) -> float:
         return float((model(torch.from_numpy(digits.images)).argmax(1).numpy() == digits.labels).mean())
 
 
+@pytest.mark.slow
 def test_printed_digits_leave_a_gap_that_a_nearer_look_narrows() -> None:
     real = real_digits()
     few = real["train"].take(20)
-    printed = _train(few + synthetic_digits(1000, 0, PRINTED))
-    nearer = _train(few + synthetic_digits(1000, 0, HANDWRITTEN))
+    printed = _train(few + synthetic_digits(2000, 0, PRINTED))
+    nearer = _train(few + synthetic_digits(2000, 0, HANDWRITTEN))
     assert _accuracy(printed, synthetic_digits(500, 100, PRINTED)) > 0.95
     assert _accuracy(printed, real["val"]) < 0.65
-    assert _accuracy(nearer, real["val"]) > _accuracy(printed, real["val"]) + 0.08
+    assert _accuracy(nearer, real["val"]) > _accuracy(printed, real["val"]) + 0.05
