@@ -27,8 +27,8 @@ class LossNonFinite(Detector):
         ``not isfinite(loss)``; in a row, or ``repeats`` of the last 20 steps.
 
     Reads:
-        ``loss/train`` at every step (with several ranks their mean: one bad rank is enough); ``run/ended``; ``origin/*``
-        once, at the first non-finite loss on a CPU: the input, weight or module it came from.
+        ``loss/train`` at every step (with several ranks their mean: one bad rank is enough); ``run/ended``;
+        ``origin/*`` once, at the first non-finite loss on a CPU: the input, weight or module it came from.
 
     Args:
         in_a_row: non-finite losses in a row (steps) that make it critical; higher = later, and surer that no guard
@@ -137,9 +137,11 @@ class LossNonFinite(Detector):
 def _advice(reading: Reading, first: dict[str, Any]) -> tuple[str, ...]:
     batch = f"batch {first['batch']} of epoch {first['epoch']}" if first["batch"] >= 0 else f"step {first['step']}"
     steps = [
-        f"load {batch} alone and check `torch.isfinite` of its inputs and targets, then its loss in float32 with freshly "
+        f"load {batch} alone and check `torch.isfinite` of its inputs and targets, then its loss in float32 with "
+        f"freshly "
         "initialized weights: not finite there means the data or the loss function, finite means the weights blew up",
-        "rerun from the last checkpoint before it with `Trainer(detect_anomaly=True)`: the traceback names the operation",
+        "rerun from the last checkpoint before it with `Trainer(detect_anomaly=True)`: the traceback names the "
+        "operation",
     ]
     if reading.facts.precision and reading.facts.precision.startswith("16"):
         steps.insert(1, "rerun the 100 steps before it with precision='32-true' or 'bf16-mixed': float16 ends at 65504")

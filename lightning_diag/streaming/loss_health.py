@@ -12,6 +12,8 @@ from lightning_diag.streaming.state import restore, snapshot
 
 LEVEL = 32  # steps of the level's median: short against a run, long against batch noise
 NOISE = 64  # steps of the noise estimate
+HALF = 16  # steps of each of the two medians that the expected loss is drawn through
+DRIFT = 8.5 / 16  # steps from the middle of the later half to the next loss, over those between the two middles
 FIRST = 10  # steps of the reference when chance is not known; deviations before there is a noise estimate
 MIN_NOISE = 0.02  # a smoother loss than 2 % is treated as 2 %: below it z has no practical meaning
 OUTLIER = 8.0  # a loss further out than this doesn't enter the windows ...
@@ -21,11 +23,12 @@ PATIENCE = 16  # ... until this many in a row say that it's a new regime, which 
 class LossHealth:
     """Level, noise, outlier score, best level and relative level of a loss stream.
 
-    The transform is ``y = log(loss)``, or ``asinh(loss / s)`` with ``s`` the median size of the first losses once a loss
-    is not positive. ``loss/z`` compares with the 32 steps *before* (an outlier never hides itself), in units of
-    ``1.4826 * median |y - median before|`` over 64 steps, at least 0.02. A run of fewer than 16 outliers is kept out of
-    those windows, so that a spike doesn't poison its own baseline (delayed baselines: llm-foundry's
-    ``optim/outlier_detection.py``); the 16th makes the 16 the new baseline at once.
+    The transform is ``y = log(loss)``, or ``asinh(loss / s)`` with ``s`` the median size of the first losses once a
+    loss is not positive. ``loss/z`` is the deviation from what the steps *before* make one expect (an outlier never
+    hides itself): the line through the medians of the last 16 and of the 16 before them, so that a loss that falls fast
+    does not look noisy. Its unit is ``1.4826 * median |y - expected|`` over 64 steps, at least 0.02. A run of fewer
+    than 16 outliers is kept out of those windows, so that a spike doesn't poison its own baseline (delayed baselines:
+    llm-foundry's ``optim/outlier_detection.py``); the 16th makes the 16 the new baseline at once.
 
     Absent, never 0: ``loss/z`` and ``loss/noise`` before 10 deviations were seen, ``loss/best`` before 10 losses, and
     ``loss/relative`` where its reference isn't positive. ``loss/relative`` is level / chance loss; where chance isn't
@@ -45,7 +48,8 @@ class LossHealth:
 
     def _reset(self) -> None:
         self.level = SortedWindow(LEVEL)
-        self.before = SortedWindow(LEVEL)
+        self.late = SortedWindow(HALF)
+        self.early = SortedWindow(HALF)
         self.residual = SortedWindow(NOISE)
         self.first = SortedWindow(FIRST)
         self.held: deque[float] = deque(maxlen=PATIENCE)  # outliers in a row, not yet believed
@@ -69,7 +73,7 @@ class LossHealth:
         noise = self._noise()
         if noise is not None:
             out["loss/noise"] = noise
-            out["loss/z"] = (y - self.before.median()) / noise
+            out["loss/z"] = (y - self._expected()) / noise
         self._remember(y, out.get("loss/z", 0.0))
         if len(self.level) >= FIRST:
             self.best = min(self.best, level)
@@ -81,31 +85,39 @@ class LossHealth:
 
     def _noise(self) -> float | None:
         """Robust standard deviation of ``y``, or None while there are too few deviations."""
-        if len(self.residual) < FIRST or not len(self.before):
+        if len(self.residual) < FIRST or not len(self.late):
             return None
         return max(1.4826 * self.residual.median(), MIN_NOISE)
+
+    def _expected(self) -> float:
+        late = self.late.median()
+        return late + DRIFT * (late - self.early.median()) if self.early.full else late
 
     def _remember(self, y: float, z: float) -> None:
         """Put ``y`` into the windows, or hold it back as an outlier until there are too many of them."""
         if abs(z) <= OUTLIER:
             self.held.clear()
-            if len(self.before):
-                self.residual.push(abs(y - self.before.median()))
-            self.before.push(y)
+            if len(self.late):
+                self.residual.push(abs(y - self._expected()))
+            if self.late.full:
+                self.early.push(self.late.queue[0])
+            self.late.push(y)
             return
         self.held.append(y)
         if len(self.held) == PATIENCE:
-            self.before.clear()
+            self.early.clear()
+            self.late.clear()
             for held in self.held:
-                self.before.push(held)
+                self.late.push(held)
             for held in self.held:
-                self.residual.push(abs(held - self.before.median()))
+                self.residual.push(abs(held - self.late.median()))
             self.held.clear()
 
     def _switch_to_asinh(self) -> None:
         sizes = sorted(abs(x) for x in self.first.queue)
         self.scale = max(sizes[len(sizes) // 2], 1e-12)
-        self.before.clear()
+        self.early.clear()
+        self.late.clear()
         self.residual.clear()
         self.held.clear()
 

@@ -23,12 +23,16 @@ class Trend:
 
     Attributes:
         level: median of the means of (up to) 12 equal parts: a mean that one spike can't move.
+        mean: plain mean.
+        error: standard error of ``mean``, from successive differences; ``inf`` with fewer than 8 means.
         change: slope times length: how much the line rises over the window, in units of the loss.
         se: standard error of ``change``; ``inf`` with fewer than 8 means.
         steps: steps in the window.
     """
 
     level: float
+    mean: float
+    error: float
     change: float
     se: float
     steps: int
@@ -117,10 +121,11 @@ def trend(means: NDArray[np.float64], width: int = 1) -> Trend:
     """
     n = len(means)
     if n == 0:
-        return Trend(math.nan, math.nan, math.inf, 0)
+        return Trend(math.nan, math.nan, math.inf, math.nan, math.inf, 0)
     level = float(np.median([part.mean() for part in np.array_split(means, min(GROUPS, n))]))
     if n < 8:
-        return Trend(level, 0.0, math.inf, n * width)
+        return Trend(level, float(means.mean()), math.inf, 0.0, math.inf, n * width)
+    error = float(np.std(np.diff(means))) / math.sqrt(2 * n)
     x = np.arange(n) - 0.5 * (n - 1)
     sxx = float(x @ x)
     slope = float(x @ means) / sxx
@@ -135,4 +140,4 @@ def trend(means: NDArray[np.float64], width: int = 1) -> Trend:
     r = float(residual[:-1] @ residual[1:]) / variance if variance > 0 else 0.0
     r = min(max(r, 0.0), 0.9)
     se = math.sqrt(variance / (n - 2) / sxx * (1 + r) / (1 - r)) * n
-    return Trend(level, slope * n, se, n * width)
+    return Trend(level, float(means.mean()), error, slope * n, se, n * width)

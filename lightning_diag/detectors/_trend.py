@@ -1,0 +1,147 @@
+"""What the rules over a loss's trend share: the trace, its reference, one objective, a look every so often."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+from lightning_diag.detectors._lr_watch import LrWatch
+from lightning_diag.detectors.base import Detector
+from lightning_diag.errors import NotMeasurable
+from lightning_diag.finding import Finding
+from lightning_diag.reading import Reading
+from lightning_diag.streaming.loss_trace import LossTrace
+
+SETTLE = 20  # steps an estimate of the chance loss must stand
+LATE = 10  # a run watched from a later step on has no first losses
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a loss is measured against.
+
+    Attributes:
+        chance: loss of the best constant predictor; where it isn't known, the median of the first losses.
+        floor: lowest loss that can be reached.
+        known: whether ``chance`` really is chance.
+    """
+
+    chance: float
+    floor: float
+    known: bool
+
+    @property
+    def span(self) -> float:
+        """All there is to gain, in units of the loss."""
+        return self.chance - self.floor
+
+    def relative(self, loss: float) -> float:
+        """Return 1 at chance, 0 at the floor."""
+        return (loss - self.floor) / self.span
+
+    def loss(self, relative: float) -> float:
+        """The loss at this relative level."""
+        return self.floor + relative * self.span
+
+    @property
+    def name(self) -> str:
+        """The same in words."""
+        return "chance" if self.known else "its first losses"
+
+
+def reference(reading: Reading, first_losses: float = 0.0) -> Reference | None:
+    """Return what the loss of this reading is measured against, or None where nothing positive is known.
+
+    Args:
+        reading: its facts hold the chance loss, else its loss signals the median of the first losses.
+        first_losses: that median, where the reading holds no loss signals.
+    """
+    facts = reading.facts
+    if facts.chance_loss is not None and facts.chance_loss > 0:
+        floor = facts.loss_floor if facts.loss_floor < facts.chance_loss else 0.0
+        return Reference(facts.chance_loss, floor, True)
+    level, relative = reading.scalar("loss/level"), reading.scalar("loss/relative")
+    if level and relative:
+        first_losses = level / relative
+    return Reference(first_losses, 0.0, False) if first_losses > 0 else None
+
+
+def one_objective(reading: Reading) -> None:
+    """Raise where the loss of one run need not fall.
+
+    Raises:
+        NotMeasurable: several optimizers, or the user drives the optimizer by hand.
+    """
+    facts = reading.facts
+    if len(facts.optimizers) > 1:
+        names = " and ".join(facts.optimizers[:3])
+        raise NotMeasurable(f"{len(facts.optimizers)} optimizers ({names}): losses that compete need not fall")
+    if not facts.automatic_optimization:
+        raise NotMeasurable("manual optimization: which loss a step follows is not known, so it need not fall")
+
+
+def interval(reading: Reading) -> int:
+    """Steps from one look to the next: 0.5 % of the plan (2 % of the steps so far without one), at least 10."""
+    planned = reading.facts.planned_steps
+    return max(10, planned // 200 if planned else reading.step // 50)
+
+
+class TrendDetector(Detector):
+    """Base of the rules that look at the whole curve now and then.
+
+    Every loss goes into a :class:`LossTrace`; every :func:`interval` steps ``_look`` judges. In between the rule is not
+    judged (``NotMeasurable`` with the reason of the last look), so its lifecycle counts looks, not steps.
+    """
+
+    def _reset(self) -> None:
+        self._trace = LossTrace()
+        self._rates = LrWatch()
+        self._since = -1  # first step seen
+        self._chance = 0.0  # last chance loss (0 = unknown) and the step since which it stands
+        self._chance_since = 0
+        self._next = 0
+        self._why = "no training loss was read yet"
+
+    def update(self, reading: Reading) -> Finding | None:
+        """Take in one loss; every so often judge the curve."""
+        values = reading.values
+        loss = values.get("loss/train")
+        if loss is not None and (loss := float(loss)) - loss == 0.0:  # finite
+            self._trace.push(loss)
+        if "lr" in values:
+            self._rates.see(reading)
+        if not self._due(reading):
+            raise NotMeasurable(self._why)
+        if self._since < 0:
+            self._since = reading.step
+        chance = reading.facts.chance_loss or 0.0
+        if chance != self._chance:
+            self._chance, self._chance_since = chance, reading.step
+        try:
+            one_objective(reading)
+            finding = self._look(reading)
+        except NotMeasurable as reason:
+            self._why = str(reason)
+            raise
+        self._why = "judged every few steps only"
+        return finding
+
+    def _due(self, reading: Reading) -> bool:
+        """Whether this reading is looked at."""
+        if reading.step < self._next or "loss/level" not in reading.values:
+            return False
+        self._next = reading.step + interval(reading)
+        return True
+
+    def _settled(self, reading: Reading) -> None:
+        """Raise while the chance loss is still being estimated: the entropy of a few labels is too low.
+
+        Raises:
+            NotMeasurable: it changed within the last 20 steps, or within the last sixth of the run.
+        """
+        if self._chance and reading.step - self._chance_since < max(SETTLE, reading.step // 6):
+            raise NotMeasurable("the chance loss is still being estimated from the labels seen")
+
+    @abstractmethod
+    def _look(self, reading: Reading) -> Finding | None:
+        """Judge the curve at this reading."""

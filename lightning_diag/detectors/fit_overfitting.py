@@ -1,0 +1,210 @@
+"""``fit/overfitting``: the training loss still falls while validation has become worse than its own best."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+from lightning_diag.detectors._arguments import number, whole
+from lightning_diag.detectors._trend import one_objective
+from lightning_diag.detectors._validation import Series
+from lightning_diag.detectors.base import Detector
+from lightning_diag.errors import NotMeasurable
+from lightning_diag.finding import Finding, Severity
+from lightning_diag.reading import Reading
+
+
+class FitOverfitting(Detector):
+    """The training loss still falls while validation has become worse than its own best.
+
+    Catches:
+        A model that memorizes: every further step makes it worse on data it has not seen.
+
+    Formula:
+        Worse: all of the last ``evals`` validations are worse than the best one before by more than ``k`` times the
+        noise of one validation, ``k = 2 + sqrt(2 log n)`` after ``n`` validations (the expected luck of the best of n),
+        and, for the loss, by more than ``min_rise`` and 2 % of chance. The noise of a validation is its jitter,
+        ``1.4826 * median |second difference| / sqrt(6)``; for an accuracy at least half its binomial error. Memorized:
+        the mean training level since the last validation is below what it was at the best one; or, with both
+        accuracies, ``accuracy/train - accuracy/val > max(gap, 4 binomial errors)`` in all of the last ``evals``.
+
+    Reads:
+        ``loss/val accuracy/val val/samples`` of each validation; ``loss/level accuracy/train`` in between.
+
+    Args:
+        gap: train less validation accuracy from which the model memorizes; higher = fires on fewer runs. Default 0.15:
+            140 healthy short trainings ended at 0.14 or less.
+        evals: validations in a row that must agree; higher = later, quieter. Default 3.
+        min_rise: rise of the validation loss over its best, as a share of it; higher = later. Default 0.1.
+
+    Fires when:
+        a warning when memorized and the validation accuracy is worse, or the gap is there and the validation loss is
+        worse, or only losses are known and the loss is worse. Info when only the loss is worse while accuracy is not
+        (the model grows too sure of itself, its decisions are no worse), or when only the gap is there.
+        Not judged with several optimizers or manual optimization, nor before ``evals + 2`` validations.
+
+    False alarms:
+        FALSE_ALARMS
+
+    Cost:
+        0.5 µs a step, 20 µs a validation.
+
+    Examples:
+        >>> import numpy as np
+        >>> from lightning_diag._judge import Judge
+        >>> judge, rng = Judge([FitOverfitting()]), np.random.default_rng(0)
+        >>> for step in range(1, 1001):
+        ...     train = {"loss/train": np.float64(np.exp(-step / 200))}
+        ...     _ = judge.update(judge.enrich(Reading(step, 0, train)))
+        ...     if step % 50 == 0:
+        ...         val = {"loss/val": np.float64(0.5 + np.exp(-step / 100) + 1e-3 * step + 0.02 * rng.normal())}
+        ...         for finding in judge.update(Reading(step, 0, val, stage="validation")):
+        ...             print(step, finding.severity, finding.evidence["best_step"])
+        450 warning 250
+
+    References:
+        Prechelt, Early stopping - but when?, 1998. Guo et al., On calibration of modern neural networks, 2017
+        (arXiv:1706.04599): validation loss overfits before accuracy does.
+    """
+
+    rule: ClassVar[str] = "fit/overfitting"
+    code: ClassVar[str] = "F001"
+    reads: ClassVar[tuple[str, ...]] = ("loss/val", "accuracy/val", "val/samples", "accuracy/train", "loss/level")
+    severity: ClassVar[Severity] = Severity.WARNING
+    title: ClassVar[str] = "Overfitting"
+    resolve_after: ClassVar[int | None] = 3
+
+    def __init__(self, gap: float = 0.15, evals: int = 3, min_rise: float = 0.1) -> None:
+        self.gap = number("gap", gap, 0, 1)
+        self.evals = whole("evals", evals, 1, 50)
+        self.min_rise = number("min_rise", min_rise, 0)
+        super().__init__()
+
+    def _reset(self) -> None:
+        self._loss, self._error = Series(), Series()
+        self._sum, self._steps = 0.0, 0  # training levels since the last validation
+        self._train = math.nan  # their mean at the last validation
+        self._train_at = {"loss": math.nan, "error": math.nan}  # the same at each series' best
+        self._accuracy = math.nan  # last train accuracy
+        self._gaps: list[float] = []  # train less validation accuracy where it passed its limit, else 0
+        self._unit = math.nan  # first validation loss: stands in for chance
+        self._why = "no validation was read yet"
+
+    def update(self, reading: Reading) -> Finding | None:
+        """Gather training levels; judge at a validation."""
+        values = reading.values
+        if "loss/level" in values:
+            self._sum += float(values["loss/level"])
+            self._steps += 1
+        if "accuracy/train" in values:
+            self._accuracy = float(values["accuracy/train"])
+        if "loss/val" not in values and "accuracy/val" not in values:
+            raise NotMeasurable(self._why)
+        try:
+            one_objective(reading)
+            self._gather(reading)
+            if max(self._loss.count, self._error.count) < self.evals + 2:
+                raise NotMeasurable(f"needs {self.evals + 2} validations")
+        except NotMeasurable as reason:
+            self._why = str(reason)
+            raise
+        return self._judge(reading)
+
+    def _gather(self, reading: Reading) -> None:
+        """Put one validation into the series."""
+        if self._steps:
+            self._train, self._sum, self._steps = self._sum / self._steps, 0.0, 0
+        loss, accuracy = reading.scalar("loss/val"), reading.scalar("accuracy/val")
+        for name, series, value in (
+            ("loss", self._loss, loss),
+            ("error", self._error, None if accuracy is None else 1 - accuracy),
+        ):
+            if value is not None:
+                series.push(reading.step, value)
+                if series.best_step == reading.step:
+                    self._train_at[name] = self._train
+        if loss is not None and math.isnan(self._unit):
+            self._unit = abs(loss)
+        if accuracy is not None:
+            passed = self._accuracy - accuracy > max(self.gap, 4 * _error(reading, accuracy))
+            self._gaps = [*self._gaps, self._accuracy - accuracy if passed else 0.0][-self.evals :]
+
+    def _judge(self, reading: Reading) -> Finding | None:
+        chance = reading.facts.chance_loss or self._unit
+        loss = self._loss.worse(self.evals, max(self.min_rise * abs(self._loss.best), 0.02 * chance))
+        accuracy = reading.scalar("accuracy/val")
+        noise = 0.5 * _error(reading, accuracy) if accuracy is not None else 0.0
+        error = self._error.worse(self.evals, 0.01, noise if math.isfinite(noise) else 0.0)
+        gapped = len(self._gaps) == self.evals and min(self._gaps) > 0
+        if error is not None and (gapped or self._falls("error")):
+            harm = gapped or loss is not None
+            return self._finding(reading, "error", error, Severity.WARNING if harm else Severity.INFO, "")
+        if loss is not None and (gapped or self._falls("loss")):
+            if gapped or not self._error.count:
+                return self._finding(reading, "loss", loss, Severity.WARNING, "")
+            why = ", but the accuracy is no worse: the model is too sure of itself, its decisions still hold"
+            return self._finding(reading, "loss", loss, Severity.INFO, why)
+        if gapped:
+            return self._gap(reading)
+        return None
+
+    def _falls(self, name: str) -> bool:
+        """Whether the training level is below what it was at the best validation."""
+        before = self._train_at[name]
+        return self._train < before - 0.02 * abs(before)
+
+    def _finding(self, reading: Reading, name: str, limit: float, severity: Severity, why: str) -> Finding:
+        series = self._loss if name == "loss" else self._error
+        what = "loss" if name == "loss" else "error rate"
+        return self.found(
+            reading,
+            severity,
+            f"The validation {what} {series.last[-1]:.4g} has been above {limit:.4g} for {self.evals} validations, "
+            f"its best "
+            f"was {series.best:.4g} at step {series.best_step}, while the training loss went from "
+            f"{self._train_at[name]:.4g} to {self._train:.4g}{why}.",
+            evidence={
+                "value": series.last[-1],
+                "limit": limit,
+                "best": series.best,
+                "best_step": series.best_step,
+                "train_level": self._train,
+                "accuracy_gap": self._gaps[-1] if self._gaps else 0.0,
+            },
+            advice=_advice(series.best_step, calibration=bool(why)),
+            step=series.best_step,
+        )
+
+    def _gap(self, reading: Reading) -> Finding:
+        return self.found(
+            reading,
+            Severity.INFO,
+            f"The train accuracy {self._accuracy:.3f} is {self._gaps[-1]:.3f} above the validation accuracy (limit "
+            f"{self.gap:g}), which has not become worse so far.",
+            evidence={"value": self._gaps[-1], "limit": self.gap, "best_step": self._error.best_step},
+            advice=_advice(self._error.best_step, calibration=False),
+        )
+
+
+def _error(reading: Reading, accuracy: float) -> float:
+    """Standard error of an accuracy, with one success and one failure added; inf when the samples are not known."""
+    samples = reading.scalar("val/samples")
+    if not samples or samples < 1:
+        return math.inf
+    share = (accuracy * samples + 1) / (samples + 2)
+    return math.sqrt(share * (1 - share) / samples)
+
+
+def _advice(best_step: int, *, calibration: bool) -> tuple[str, ...]:
+    if calibration:
+        return (
+            "keep the checkpoint by validation accuracy if decisions are all you need",
+            "if you need probabilities, fit one temperature on the validation logits, or train with "
+            "label_smoothing=0.1",
+        )
+    return (
+        f"keep the checkpoint of step {best_step} (ModelCheckpoint and EarlyStopping on the validation metric)",
+        "add data or augmentation: train on half of the data once; if the best validation is much worse, more data "
+        "helps",
+        "then raise weight decay or dropout, then shrink the model, one at a time",
+    )

@@ -1,0 +1,149 @@
+"""``loss/bad-start``: the first training loss is far above what guessing costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import median, stdev
+from typing import ClassVar
+
+from lightning_diag.detectors._arguments import number, whole
+from lightning_diag.detectors._trend import TrendDetector
+from lightning_diag.errors import NotMeasurable
+from lightning_diag.finding import Finding, Severity
+from lightning_diag.reading import Reading
+
+STILL = 1.05  # level over chance above which it is still above: the level itself is noisy
+BLIND_STEPS = 200  # ``late_frac`` where the plan is not known
+
+
+class LossBadStart(TrendDetector):
+    """The first training loss is far above what guessing costs.
+
+    Catches:
+        An initial scale (of head, inputs or targets) that makes the model sure of nonsense; a loss that is summed where
+        a mean is meant. A start *below* chance is what pretrained weights look like and is never reported.
+
+    Formula:
+        ``L0 / chance > limit`` with ``L0`` the smaller of the first loss and the median of the first three: the first
+        alone may be one odd batch, the others have been moved by a learning rate that is too high. ``limit`` is raised
+        by 2 standard deviations of one log loss, taken from the differences of the first ``settle_steps`` losses.
+
+    Reads:
+        ``loss/train loss/level`` at every step; the facts chance_loss (must be known) and planned_steps.
+
+    Args:
+        limit: ratio from which the start is worth a note; higher = fires on fewer runs. Default 1.5: 140 healthy short
+            trainings began at 0.97 to 1.21.
+        bad: ratio from which it can be a warning; higher = fewer warnings. Default 3. A head initialized 30 times too
+            large does no harm under Adam, so the ratio alone is never one.
+        settle_steps: steps to wait for the noise and for an estimate of the chance loss; higher = later. Default 20.
+        late_frac: share of the plan at which the loss must be below chance; higher = more patient. Default 0.05.
+
+    Fires when:
+        info from ``settle_steps`` on while the level is above chance (once if it is below by then); a warning from
+        ``late_frac`` on if ``L0 / chance > bad`` and the level is still above chance. Not judged where chance isn't
+        known, in a run that is watched from a later step on, with several optimizers or manual optimization.
+
+    False alarms:
+        FALSE_ALARMS
+
+    Cost:
+        1 µs a step.
+
+    Examples:
+        >>> import numpy as np
+        >>> from lightning_diag._judge import Judge
+        >>> from lightning_diag.reading import Facts
+        >>> judge, rng = Judge([LossBadStart()]), np.random.default_rng(0)
+        >>> facts = Facts(planned_steps=1000, chance_loss=2.30)
+        >>> for step in range(1, 400):
+        ...     loss = (2.0 + 20.0 * np.exp(-step / 60)) * np.exp(0.1 * rng.standard_normal())
+        ...     for finding in judge.update(judge.enrich(Reading(step, 0, {"loss/train": np.float64(loss)}, facts))):
+        ...         print(step, finding.severity, finding.status)
+        21 info open
+        51 warning worsening
+        261 warning resolved
+
+    References:
+        Karpathy, A recipe for training neural networks, 2019: verify the loss at initialization. Zhang et al., Fixup,
+        2019 (arXiv:1901.09321), on what an initial scale does.
+    """
+
+    rule: ClassVar[str] = "loss/bad-start"
+    code: ClassVar[str] = "L007"
+    reads: ClassVar[tuple[str, ...]] = ("loss/train", "loss/level")
+    severity: ClassVar[Severity] = Severity.WARNING
+    title: ClassVar[str] = "First loss far above chance"
+    resolve_after: ClassVar[int | None] = 3
+
+    def __init__(self, limit: float = 1.5, bad: float = 3.0, settle_steps: int = 20, late_frac: float = 0.05) -> None:
+        self.limit = number("limit", limit, 1)
+        self.bad = number("bad", bad, limit)
+        self.settle_steps = whole("settle_steps", settle_steps, 3)
+        self.late_frac = number("late_frac", late_frac, 0, 1)
+        super().__init__()
+
+    def _reset(self) -> None:
+        super()._reset()
+        self._first: list[float] = []
+        self._told = False
+
+    def update(self, reading: Reading) -> Finding | None:
+        """Keep the first losses; judge them once the chance loss has settled."""
+        if len(self._first) < self.settle_steps and "loss/level" in reading.values:
+            self._first.append(float(reading.values["loss/train"]))
+        return super().update(reading)
+
+    def _look(self, reading: Reading) -> Finding | None:
+        chance, planned = reading.facts.chance_loss, reading.facts.planned_steps
+        if self._since > 1:
+            raise NotMeasurable(f"watched from step {self._since} on: the first loss was not seen")
+        if reading.step < self.settle_steps:
+            raise NotMeasurable(f"needs {self.settle_steps} steps")
+        if chance is None or chance <= 0:
+            raise NotMeasurable("the chance loss is not known")
+        self._settled(reading)
+        first = min(self._first[0], median(self._first[:3]))
+        ratio, now = first / chance, float(reading.values["loss/level"]) / chance
+        above = now > STILL
+        if ratio <= self.limit * math.exp(2 * noise(self._first)) or (self._told and not above):
+            return None
+        self._told = True
+        late = reading.step >= (self.late_frac * planned if planned else BLIND_STEPS)
+        severity = Severity.WARNING if ratio > self.bad and late and above else Severity.INFO
+        return self._finding(reading, first, ratio, now, severity)
+
+    def _finding(self, reading: Reading, first: float, ratio: float, now: float, severity: Severity) -> Finding:
+        since = (
+            f"and after {reading.step} steps it is still at {now:.1f} times"
+            if now > STILL
+            else "and fell below it since"
+        )
+        return self.found(
+            reading,
+            severity,
+            f"The first loss was {first:.4g}, {ratio:.1f} times the {first / ratio:.4g} that guessing costs (limit "
+            f"{self.limit:g}), {since}.",
+            evidence={"value": ratio, "limit": self.limit, "first_loss": first, "relative_now": now},
+            advice=(
+                "print mean and standard deviation of inputs, targets and outputs at the first batch: inputs and "
+                "targets "
+                "should have unit scale, the outputs a scale of 1 or less",
+                "check that the loss is a mean over samples and not a sum",
+                "initialize the last layer with a tenth of its scale, or with zeros and its bias at the label "
+                "frequencies, and look at the first loss again",
+            ),
+            step=1,
+        )
+
+
+def noise(losses: Sequence[float]) -> float:
+    """Standard deviation of a log loss around its course, from successive differences; 0 with fewer than 3.
+
+    >>> round(noise([8.0, 4.0, 2.0, 1.0]), 6)
+    0.0
+    """
+    logs = [math.log(max(loss, 1e-12)) for loss in losses]
+    return stdev(b - a for a, b in pairwise(logs)) / math.sqrt(2) if len(logs) > 2 else 0.0

@@ -1,0 +1,183 @@
+"""``loss/diverging``: the training loss has left its best level for good."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import ClassVar
+
+import numpy as np
+
+from lightning_diag.detectors._arguments import number, whole
+from lightning_diag.detectors._lr_watch import LrWatch
+from lightning_diag.detectors._trend import one_objective, reference
+from lightning_diag.detectors.base import Detector
+from lightning_diag.errors import NotMeasurable
+from lightning_diag.finding import Finding, Severity
+from lightning_diag.reading import Reading
+from lightning_diag.streaming.loss_trace import LossTrace
+
+RECENT = 64  # losses of the present mean and its standard error
+BLIND_LOST = 3.0  # ``lost`` where chance is not known: the loss against a contrastive queue rises from a low start
+PATIENCE = 200  # steps to wait for a sample of the learning rate before judging without one
+
+
+class LossDiverging(Detector):
+    """The training loss has left its best level and stays up.
+
+    Catches:
+        A learning rate above the edge of stability, a flipped sign, weights that grow; a run that gets worse with every
+        step it still costs.
+
+    Formula:
+        ``rise = max(share * (start - best), 0.25 |best|, 0.1 * chance)``; it holds at a step with ``level > best +
+        rise`` (``level`` the median of 32 losses, ``best`` its lowest after the guard). After ``steps`` such steps in a
+        row the means must say so too: the mean of the last 64 losses, less 4 of its standard errors, above the best
+        mean of any 64 successive losses by ``rise``. The median ignores single spikes, the mean ignores flips between
+        two modes of a tiny batch.
+
+    Reads:
+        ``loss/train loss/level`` (``loss/relative`` for the chance loss) at every step; ``lr`` where sampled.
+
+    Args:
+        share: part of all progress so far that must be lost; higher = later. Default 0.5.
+        steps: steps in a row, or 0.1 % of the plan where that is more; higher = later, quieter. Default 15.
+        lost: level in units of the worse of start and chance from which, held for 100 steps (or 2 % of the plan), the
+            run counts as lost; higher = critical later. Default 1.2; 3 times the start where chance isn't known
+            (and then nothing below that counts before the loss has fallen by 30 %).
+        guard_steps: steps after the start (or 5 % of the plan where that is less, at least 20) and after a jump of the
+            learning rate during which nothing is judged; higher = quieter. Default 50.
+
+    Fires when:
+        a warning while it holds; critical when it is ``lost``. After the learning rate more than doubled (a warm
+        restart) ``best`` starts anew. Not judged with several optimizers or manual optimization.
+
+    False alarms:
+        FALSE_ALARMS
+
+    Cost:
+        0.8 µs a step.
+
+    Examples:
+        >>> import numpy as np
+        >>> from lightning_diag._judge import Judge
+        >>> judge, rng = Judge([LossDiverging()]), np.random.default_rng(0)
+        >>> for step in range(1, 601):
+        ...     loss = 0.5 + 1.8 * np.exp(-step / 50) + 0.02 * max(0, step - 300)
+        ...     loss *= np.exp(0.1 * rng.standard_normal())
+        ...     for finding in judge.update(judge.enrich(Reading(step, 0, {"loss/train": np.float64(loss)}))):
+        ...         print(step, finding.first_step, finding.severity)
+        378 358 warning
+
+    References:
+        Cohen et al., Gradient descent typically occurs at the edge of stability, 2021 (arXiv:2103.00065): the loss is
+        non-monotone there and still falls over long times, hence the large ``share``.
+    """
+
+    rule: ClassVar[str] = "loss/diverging"
+    code: ClassVar[str] = "L002"
+    reads: ClassVar[tuple[str, ...]] = ("loss/train", "loss/level", "loss/relative", "lr")
+    severity: ClassVar[Severity] = Severity.CRITICAL
+    title: ClassVar[str] = "Loss diverges"
+
+    def __init__(self, share: float = 0.5, steps: int = 15, lost: float = 1.2, guard_steps: int = 50) -> None:
+        self.share = number("share", share, 0.05, 1)
+        self.steps = whole("steps", steps, 1)
+        self.lost = number("lost", lost, 1)
+        self.guard_steps = whole("guard_steps", guard_steps, 0)
+        super().__init__()
+
+    def _reset(self) -> None:
+        self._recent: deque[float] = deque(maxlen=RECENT)
+        self._trace = LossTrace()
+        self._rates = LrWatch()
+        self._start = math.nan  # first level
+        self._best = math.inf  # lowest level since the start or the last jump of the learning rate
+        self._muted = -1  # last step of the guard
+        self._restarted = False  # whether that guard follows a jump of the learning rate
+        self._row = 0  # steps in a row at which it held
+        self._high = 0  # steps in a row at which the run counted as lost
+
+    def update(self, reading: Reading) -> Finding | None:
+        """Compare the level with the best before it."""
+        one_objective(reading)
+        values = reading.values
+        if "lr" in values:
+            self._see_rate(reading)
+        if "loss/level" not in values:
+            raise NotMeasurable("the loss is not finite")
+        level, loss = float(values["loss/level"]), float(values["loss/train"])
+        self._recent.append(loss)
+        if len(self._recent) < 10:
+            raise NotMeasurable("fewer than 10 losses were seen")
+        if self._start != self._start:  # NaN: the first level
+            self._start, self._muted = level, reading.step + self._guard(reading)
+        if reading.step > self._muted or not self._restarted:
+            self._trace.push(loss)
+            self._best = min(self._best, level)
+        if reading.step <= self._muted:
+            raise NotMeasurable(f"muted until step {self._muted}: the start, or a jump of the learning rate")
+        if level <= self._best + 0.25 * abs(self._best) and level <= self._start:
+            self._row = self._high = 0
+            return None
+        return self._above(reading, level)
+
+    def _see_rate(self, reading: Reading) -> None:
+        self._rates.see(reading)
+        if self._rates.jump_step == reading.step and self._start == self._start:  # hotter: the old best is no measure
+            self._restarted, self._muted, self._best = True, reading.step + self._guard(reading), math.inf
+            self._trace, self._row = LossTrace(), 0
+
+    def _guard(self, reading: Reading) -> int:
+        planned = reading.facts.planned_steps
+        return min(self.guard_steps, max(20, planned // 20)) if planned else self.guard_steps
+
+    def _above(self, reading: Reading, level: float) -> Finding | None:
+        """A level well above the best: is it far enough, long enough, and in the mean as well?"""
+        known = reference(reading)
+        chance = known.chance if known else abs(self._start)
+        sure = known is not None and known.known
+        begun = max(self._start, chance) if sure else self._start
+        ceiling = begun + (self.lost - 1 if sure else BLIND_LOST - 1) * chance
+        rise = max(self.share * (self._start - self._best), 0.25 * abs(self._best), 0.1 * chance)
+        limit = min(self._best + rise, ceiling)
+        if not sure and self._best > 0.7 * self._start:
+            limit = ceiling  # nothing was reached yet: some losses rise from a low start
+        self._high = self._high + 1 if level > ceiling else 0
+        if level <= limit:
+            self._row = 0
+            return None
+        self._row += 1
+        planned = reading.facts.planned_steps or 0
+        if self._row < max(self.steps, planned // 1000) or not self._means_agree(limit):
+            return None
+        if self._rates.unknown_since(reading.step - self._row) and self._row < PATIENCE:
+            raise NotMeasurable("waiting for a sample of the learning rate")
+        lost = self._high >= max(100, planned // 50)
+        return self._finding(reading, level, limit, ceiling if lost else None)
+
+    def _means_agree(self, limit: float) -> bool:
+        recent = np.asarray(self._recent)
+        error = float(np.std(np.diff(recent))) / math.sqrt(2 * len(recent))
+        shift = max(0.0, self._trace.best(len(recent)) - self._best)  # means of a skewed loss lie above its medians
+        return float(recent.mean()) - 4 * error > limit + shift
+
+    def _finding(self, reading: Reading, level: float, limit: float, lost: float | None) -> Finding:
+        began = reading.step - self._row + 1
+        worse = "" if lost is None else f"; for {self._high} steps it has been worse than {lost:.4g}, above its start"
+        return self.found(
+            reading,
+            Severity.WARNING if lost is None else Severity.CRITICAL,
+            f"The loss level is {level:.4g}, above {limit:.4g} since step {began}, while its best was "
+            f"{self._best:.4g}{worse}.",
+            evidence={"value": level, "limit": limit, "best": self._best, "start": self._start, "since": began},
+            advice=(
+                f"go back to the last checkpoint before step {began} and train 200 steps with a third of the learning "
+                "rate: if the loss falls again, the rate was too high",
+                "if it rises from the very first steps at any rate, check the sign of the loss (maximized instead of "
+                "minimized) and that `optimizer.zero_grad()` runs",
+                "clip the gradient norm at its recorded median, and if the data changed at that step (a curriculum, a "
+                "new epoch's shards), evaluate the loss on the old data",
+            ),
+            step=began,
+        )
