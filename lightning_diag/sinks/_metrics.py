@@ -90,4 +90,5 @@ def _spread(value: Any, wanted: tuple[Statistic, ...]) -> dict[str, float]:
     finite = array[np.isfinite(array)]
     if not len(finite):
         return dict.fromkeys(wanted, math.nan)
-    return {statistic: float(getattr(np, statistic)(finite)) for statistic in wanted}
+    with np.errstate(over="ignore"):  # the mean of the two middle elements may be too large for a float
+        return {statistic: float(getattr(np, statistic)(finite)) for statistic in wanted}

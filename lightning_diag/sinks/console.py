@@ -121,13 +121,7 @@ def _card(cause: Cause) -> list[Text]:
 def _render(lines: tuple[Text, ...], terminal: bool) -> str:
     """Return lines as text, with colours when the terminal and the environment (``NO_COLOR``) allow them."""
     buffer = io.StringIO()
-    console = Console(
-        file=buffer,
-        force_terminal=terminal,
-        force_jupyter=False,
-        color_system="auto" if terminal else None,
-        legacy_windows=False,
-    )
+    console = Console(file=buffer, force_terminal=terminal, force_jupyter=False, legacy_windows=False)
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False)
     return buffer.getvalue()

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ def test_a_reading_with_everything_gives_exactly_the_keys_of_the_table() -> None
 
 
 @given(hnp.arrays(np.float64, st.integers(1, 20)))
+@example(np.array([1.7e308, 1.7e308]))
 def test_statistics_are_numpys_over_the_finite_elements(array: NDArray[np.float64]) -> None:
     row = metrics(Reading(1, 0, {"grad/parameter_norm": array}))
     finite = array[np.isfinite(array)]

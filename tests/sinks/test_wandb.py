@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
@@ -203,6 +204,13 @@ def test_without_a_run_or_with_a_disabled_one_nothing_happens() -> None:
     use(WandbSink(run))
     use(WandbSink(None))
     assert (run.rows, run.alerts, run.defined) == ([], [], [])
+
+
+def test_a_copy_has_no_run() -> None:
+    run = FakeRun()
+    use(copy.deepcopy(opened(run, log_every_n_steps=3)))
+    assert len(run.defined) == 1, "the axis of the original, and nothing of the copy"
+    assert copy.deepcopy(WandbSink(run, log_every_n_steps=3)).log_every_n_steps == 3
 
 
 def test_a_run_the_user_finished_is_left_in_peace() -> None:
