@@ -23,6 +23,7 @@ from lightning_diag.diagnosis import Diagnosis
 from lightning_diag.errors import DiagnosticsError
 from lightning_diag.finding import Severity
 from lightning_diag.record import Record, load
+from lightning_diag.sinks._news import clean
 from lightning_diag.sinks.base import RunInfo
 from lightning_diag.sinks.console import ConsoleSink
 
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = options.run(options)
         sys.stdout.flush()
     except DiagnosticsError as error:
-        sys.stderr.write(f"lightning-diag: {error}\n")
+        _complain(str(error))
         return NOT_JUDGED
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -90,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
 def _report(options: argparse.Namespace) -> int:
     from lightning_diag.report import write  # noqa: PLC0415 - `rules` and `check` draw nothing
 
-    _say(str(write(options.record)))
+    _say(clean(str(write(options.record))))
     return FINE
 
 
@@ -143,7 +144,8 @@ def _caveats(record: Record) -> list[str]:
     if record.thinned:
         caveats.append("readings were left out to keep the record small: the run itself may have been told more")
     if record.damaged:
-        caveats.append(f"{record.damaged} lines of the record could not be read")
+        lines = "1 line" if record.damaged == 1 else f"{record.damaged} lines"
+        caveats.append(f"{lines} of the record could not be read")
     return caveats
 
 
@@ -155,7 +157,7 @@ def _rules(options: argparse.Namespace) -> int:
         chosen = [cls for cls in every if cls.code == options.name.upper() or matches(cls.rule, (options.name,))]
     if not chosen:
         near = difflib.get_close_matches(options.name, [name for cls in every for name in (cls.rule, cls.code)], 3, 0.4)
-        sys.stderr.write(f"lightning-diag: no rule is called {options.name!r}{_meant(near)}\n")
+        _complain(f"no rule is called {options.name!r}{_meant(near)}")
         return NOT_JUDGED
     if options.name is not None and len(chosen) == 1:
         _say(_page(chosen[0]))
@@ -178,3 +180,7 @@ def _page(cls: type[Detector]) -> str:
 def _say(text: str) -> None:
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(f"{text}\n".encode(encoding, "replace").decode(encoding))  # a terminal may lack a sign
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"lightning-diag: {clean(text)}\n")

@@ -4,6 +4,7 @@ import copy
 import json
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ class Above(Detector):
     reads = ("grad/norm",)
     severity = Severity.CRITICAL
     title = "above"
-    resolve_after = 3
+    resolve_after: ClassVar[int | None] = 3
 
     def __init__(self, limit: float = 1.0) -> None:
         self.limit = limit
@@ -178,7 +179,7 @@ def test_findings_come_most_severe_first_open_before_resolved() -> None:
 
 def test_coverage_says_what_ran_and_why_the_rest_did_not() -> None:
     judge = Judge([Above(), Never()])
-    assert judge.coverage.ran == ()
+    assert len(judge.coverage.ran) == 0
     assert judge.coverage.skipped["loss/spike"] == "no reading of loss/train or loss/z"
     judge.update(norm(1, math.nan, Facts(unmeasured={"loss/z": "manual optimization"})))
     assert judge.coverage.skipped == {"gradients/exploding": "no norm here", "loss/spike": "manual optimization"}
