@@ -179,8 +179,9 @@ def test_findings_come_most_severe_first_open_before_resolved() -> None:
 
 def test_coverage_says_what_ran_and_why_the_rest_did_not() -> None:
     judge = Judge([Above(), Never()])
-    assert len(judge.coverage.ran) == 0
-    assert judge.coverage.skipped["loss/spike"] == "no reading of loss/train or loss/z"
+    before = judge.coverage
+    assert before.ran == ()
+    assert before.skipped["loss/spike"] == "no reading of loss/train or loss/z"
     judge.update(norm(1, math.nan, Facts(unmeasured={"loss/z": "manual optimization"})))
     assert judge.coverage.skipped == {"gradients/exploding": "no norm here", "loss/spike": "manual optimization"}
     judge.update(norm(2, 0.5))
