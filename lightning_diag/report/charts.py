@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from lightning_diag.report.series import Floats, Series, minmax
 from lightning_diag.report.words import number
 
 Look = Literal["line", "faint", "dots", "steps", "band"]
+PEAK = 10.0  # so does one whose highest peak would flatten all the rest
 LOG_DECADES = 1.7  # a positive series that spans more (a factor of 50) is drawn on a log axis
 
 
@@ -59,6 +61,7 @@ class Chart:
         close: whether it opens at ``near``.
         size: ``small``, ``low`` or ``main``.
         zero: whether a linear axis starts at zero.
+        percent: whether the values are shares, shown in percent on a linear axis.
         synced: whether zoom and cursor are shared with the other charts of the page.
         id: name of its place on the page, given by the page.
     """
@@ -75,6 +78,7 @@ class Chart:
     close: bool = False
     size: str = "main"
     zero: bool = False
+    percent: bool = False
     synced: bool = False
     id: str = ""
 
@@ -96,6 +100,7 @@ class Chart:
             "close": self.close,
             "size": self.size,
             "zero": self.zero,
+            "percent": self.percent,
             "synced": self.synced,
         }
 
@@ -122,10 +127,10 @@ def wants_log(chart: Chart) -> bool:
     values = np.concatenate(parts) if parts else np.empty(0)
     values = values[np.isfinite(values)]
     positive = values[values > 0]
-    if len(positive) < 2 or (values < 0).any():
+    if chart.percent or len(positive) < 2 or (values < 0).any():
         return False
     low, high = np.quantile(positive, [0.01, 0.99])
-    return bool(np.log10(high / low) > LOG_DECADES)
+    return bool(np.log10(high / low) > LOG_DECADES or values.max() > PEAK * high)
 
 
 def scalar_table(
@@ -171,7 +176,7 @@ def value_at(steps: Floats, values: Floats, step: int) -> float | None:
     return float(values[max(0, int(np.searchsorted(steps, step, side="right")) - 1)])
 
 
-def summary(series: Series, unit: str = "") -> str:
+def summary(series: Series, say: Callable[[float], str] = number) -> str:
     """First, lowest, highest and last value in words.
 
     >>> s = Series()
@@ -185,11 +190,11 @@ def summary(series: Series, unit: str = "") -> str:
         return "No finite value." if series.bad else "No value."
     low, high = int(values.argmin()), int(values.argmax())
     if values[low] == values[high]:
-        text = f"{number(values[low])} from step {int(steps[0]):,} to step {int(steps[-1]):,}."
+        text = f"{say(values[low])} from step {int(steps[0]):,} to step {int(steps[-1]):,}."
         return text + _not_finite(series)
     text = (
-        f"From {number(values[0])} at step {int(steps[0]):,} to {number(values[-1])} at step {int(steps[-1]):,}; "
-        f"lowest {number(values[low])} (step {int(steps[low]):,}), highest {number(values[high])} "
+        f"From {say(values[0])} at step {int(steps[0]):,} to {say(values[-1])} at step {int(steps[-1]):,}; "
+        f"lowest {say(values[low])} (step {int(steps[low]):,}), highest {say(values[high])} "
         f"(step {int(steps[high]):,})."
     )
     return text + _not_finite(series)

@@ -33,10 +33,12 @@ def derived(values: Mapping[str, Any]) -> dict[str, Floats]:
     (array([0.75,  nan]), array([1., 0.]))
     """
     made: dict[str, Floats] = {}
+    if not any(signal.startswith("class/") for signal in values):
+        return made
     for name, (part, whole) in RATIOS.items():
-        if part in values and whole in values and np.ndim(values[part]) == 1:
-            if np.shape(values[part]) == np.shape(values[whole]):
-                made[name] = _over(values[part], values[whole])
+        shapes = [np.shape(values[signal]) for signal in (part, whole) if signal in values]
+        if len(shapes) == 2 and shapes[0] == shapes[1] and len(shapes[0]) == 1:
+            made[name] = _over(values[part], values[whole])
     for name, count in SHARES.items():
         if count in values and np.ndim(values[count]) == 1:
             made[name] = _over(values[count], np.full(np.shape(values[count]), np.nansum(values[count])))

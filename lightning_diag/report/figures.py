@@ -14,8 +14,8 @@ from lightning_diag.report.gather import Gathered
 from lightning_diag.report.grid import Columns, narrow
 from lightning_diag.report.series import Floats
 from lightning_diag.report.shows import rows_for, signals_for
-from lightning_diag.report.titles import title_of, unit_of
-from lightning_diag.report.words import clean, number
+from lightning_diag.report.titles import is_share, title_of, unit_of
+from lightning_diag.report.words import clean, number, percent
 
 BUCKETS = 150  # a small plot is about 400 pixels wide: more can't be seen
 PLACES = 4  # more lines than that can't be told apart
@@ -35,6 +35,7 @@ def figure(finding: Finding, got: Gathered, columns: Mapping[str, Columns], mark
     else:
         chart = _scalar_figure(finding, got, signals, near)
     chart.marks, chart.size = [mark], "small"
+    chart.percent = all(is_share(signal) for signal in signals)
     chart.near = near if signals[0] in got.series else None
     short = finding.status == "resolved" or finding.count <= 3
     held = finding.last_step - finding.first_step
@@ -60,7 +61,8 @@ def _scalar_figure(finding: Finding, got: Gathered, signals: tuple[str, ...], ne
         bad += series.bad[:50]
     main = got.series[signals[0]]
     value = value_at(main.steps, main.values, finding.first_step)
-    said = f"{title_of(signals[0])} at step {finding.first_step:,}: {number(value)}." if value is not None else ""
+    say = percent if is_share(signals[0]) else number
+    said = f"{title_of(signals[0])} at step {finding.first_step:,}: {say(value)}." if value is not None else ""
     limits = _limits(finding, [(x, lines[0].values) for x, lines in tables])
     if got.facts.chance_loss and finding.rule in ("loss/not-learning", "loss/bad-start", "loss/plateau"):
         limits.append((got.facts.chance_loss, "chance"))
@@ -84,7 +86,8 @@ def _array_figure(finding: Finding, got: Gathered, signal: str, columns: Columns
     if shown:
         value = value_at(steps, lines[-len(shown)].values, finding.first_step)
         if value is not None and math.isfinite(value):
-            said = f"{title_of(signal)} of {clean(names[shown[0]])} at step {finding.first_step:,}: {number(value)}."
+            number_words = percent(value) if is_share(signal) else number(value)
+            said = f"{title_of(signal)} of {clean(names[shown[0]])} at step {finding.first_step:,}: {number_words}."
         if len(rows) > len(shown):
             said += f" The first {len(shown)} of {len(rows):,} places are drawn."
     if others:

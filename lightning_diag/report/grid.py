@@ -68,7 +68,9 @@ class Grid:
         return len(self._first)
 
     def add(self, step: int, values: Floats) -> None:
-        """Take the values of one step. Shape ``(R,)``; R may grow."""
+        """Take the values of one step, which isn't before the last. Shape ``(R,)``; R may grow."""
+        if self._last and step < self._last[-1]:
+            return  # the record is damaged there
         flat = np.asarray(values, dtype=np.float64).ravel()
         self.rows = max(self.rows, len(flat))
         finite = np.isfinite(flat)

@@ -11,11 +11,11 @@ from lightning_diag.report.gather import Gathered
 from lightning_diag.report.grid import Columns
 from lightning_diag.report.heat import Heat, heat
 from lightning_diag.report.shows import rows_for, signals_for
-from lightning_diag.report.titles import title_of, unit_of
+from lightning_diag.report.titles import is_share, title_of, unit_of
 from lightning_diag.report.words import clean
 
 ALL_CELLS, MAP_CELLS = 1_600_000, 200_000  # cells of all heat maps and of one: a byte each
-MARKED_ROWS = 50
+MARKED_ROWS = 1000
 _TELLING = ("grad/parameter_norm", "update/parameter_ratio", "dead", "saturated")
 
 
@@ -23,7 +23,7 @@ def telling(signal: str, columns: Columns) -> bool:
     """Whether a map of layers is worth a look without being asked for."""
     if signal == "grad/missing":
         return bool(np.nanmax(columns.high, initial=0.0) > 0)
-    return any(word in signal for word in _TELLING)
+    return _rank(signal) < len(_TELLING)
 
 
 def heat_maps(
@@ -31,14 +31,18 @@ def heat_maps(
 ) -> dict[str, Heat]:
     """Return the heat map of each signal, telling ones first; all together stay within the page's size."""
     cells = min(MAP_CELLS, ALL_CELLS // max(1, len(signals)))
-    ordered = sorted(signals, key=lambda s: (not telling(s, columns[s]), s))
+    ordered = sorted(signals, key=lambda s: (not telling(s, columns[s]), _rank(s), s))
     return {signal: _map(signal, got, columns[signal], findings, cells) for signal in ordered}
+
+
+def _rank(signal: str) -> int:
+    return next((i for i, word in enumerate(_TELLING) if word in signal), len(_TELLING))
 
 
 def _map(signal: str, got: Gathered, columns: Columns, findings: Sequence[FindingCard], cells: int) -> Heat:
     axis = got.axis(signal) if got.axis(signal) in got.facts.names else signal
     names = [clean(name) for name in got.names(signal)]
-    made = heat(title_of(signal), axis, names, unit_of(signal), columns, cells)
+    made = heat(title_of(signal), axis, names, unit_of(signal), columns, cells, is_share(signal))
     for card in findings:
         if card.severity != "info" and signals_for(card.finding, got) == (signal,):
             rows = rows_for(card.finding, signal, got)[:MARKED_ROWS]

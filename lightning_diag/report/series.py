@@ -46,7 +46,9 @@ class Series:
         return np.array(self._values, dtype=np.float64)
 
     def add(self, step: int, value: float) -> None:
-        """Take one value."""
+        """Take one value; one of an earlier step than the last is left out (the record is damaged there)."""
+        if self._steps and step < self._steps[-1]:
+            return
         if not math.isfinite(value):
             if self.bad and not self._fresh:
                 self.bad[-1][1] = step
@@ -76,7 +78,7 @@ def minmax(steps: Floats, values: Floats, buckets: int) -> tuple[Floats, Floats]
     """
     if len(steps) <= 2 * buckets + 2:
         return steps, values
-    span = steps[-1] - steps[0]
+    span = max(steps[-1] - steps[0], 1.0)
     bucket = np.minimum(((steps - steps[0]) / span * buckets).astype(np.int64), buckets - 1)
     starts = np.flatnonzero(np.r_[True, bucket[1:] != bucket[:-1]])
     order = np.lexsort((values, bucket))  # within a bucket by value: its first is the lowest, its last the highest

@@ -29,6 +29,7 @@ SHOWN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("fit/*", ("loss/train", "loss/val")),
     ("sanity/*", ("loss/train",)),
 )
+MAX_SCANS = 64
 _WITH_LOSS = ("loss/", "fit/", "sanity/")
 _STOP_WORDS = frozenset({"frac", "share", "rate", "the", "too", "not", "non"})
 
@@ -62,10 +63,12 @@ def rows_for(finding: Finding, signal: str, got: Gathered) -> list[int]:
     names = got.names(signal)
     at = {name: i for i, name in enumerate(names)}
     rows: dict[int, None] = {}
-    for place in finding.where[:64]:
+    scans = 0  # each looks at every name
+    for place in finding.where:
         if place in at:
             rows[at[place]] = None
-        else:
+        elif scans < MAX_SCANS:
+            scans += 1
             for i, name in enumerate(names):
                 if name.startswith(f"{place}."):
                     rows[i] = None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from lightning_diag.report.charts import Chart, Line, Look, row_line, scalar_table, spread, summary
 from lightning_diag.report.gather import Gathered
 from lightning_diag.report.grid import Columns
 from lightning_diag.report.series import Floats, level, minmax
-from lightning_diag.report.titles import doc_of, title_of, unit_of
-from lightning_diag.report.words import clean, sentence
+from lightning_diag.report.titles import doc_of, is_share, title_of, unit_of
+from lightning_diag.report.words import clean, number, percent, sentence
 
 BUCKETS = 2500  # of the loss: zooming in shows single steps of a run of 5,000
 SIDE = 400  # of a chart beside the point
@@ -58,11 +60,13 @@ def line_chart(
             series = got.series[signal]
             chart.tables.append(scalar_table(series, title_of(signal), buckets, look_of(signal), color))
             chart.bad += series.bad[:MAX_BAD]
-            captions.append(f"{title_of(signal)}. {summary(series)}")
+            captions.append(f"{title_of(signal)}. {summary(series, percent if is_share(signal) else number)}")
         else:
-            chart.tables.append(_rows(signal, got, columns[signal]))
-            captions.append(sentence(doc_of(signal)))
+            steps, lines = _rows(signal, got, columns[signal])
+            chart.tables.append((steps, lines))
+            captions.append(_rows_caption(signal, steps, lines))
     chart.caption = " ".join(captions)
+    chart.percent = is_share(present[0])
     return chart
 
 
@@ -71,6 +75,20 @@ def look_of(signal: str) -> Look:
     if signal.endswith("/val"):
         return "dots"
     return "steps" if signal in ("system/interval_steps", "grad/clipped") else "line"
+
+
+def _rows_caption(signal: str, steps: Floats, lines: Sequence[Line]) -> str:
+    say = percent if is_share(signal) else number
+    parts = [sentence(doc_of(signal))]
+    for line in lines:
+        known = np.flatnonzero(np.isfinite(line.values))
+        if len(known):
+            first, last = known[0], known[-1]
+            parts.append(
+                f"{line.label}: from {say(float(line.values[first]))} at step {int(steps[first]):,} "
+                f"to {say(float(line.values[last]))} at step {int(steps[last]):,}."
+            )
+    return " ".join(part for part in parts if part)
 
 
 def _rows(signal: str, got: Gathered, columns: Columns) -> tuple[Floats, list[Line]]:

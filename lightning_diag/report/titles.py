@@ -56,6 +56,15 @@ def unit_of(signal: str) -> str:
     return "" if row is None or row.unit == "1" else row.unit
 
 
+def is_share(signal: str) -> bool:
+    """Whether a signal is a share of 0 to 1, shown in percent on a linear axis.
+
+    >>> is_share("activation/dead_frac"), is_share("class/recall"), is_share("update/parameter_ratio")
+    (True, True, False)
+    """
+    return signal.endswith(("_frac", "_share", "/recall", "/train_recall", "/precision")) or "accuracy" in signal
+
+
 def doc_of(signal: str) -> str:
     """Return the table's sentence on a signal; empty for what isn't in the table."""
     row = SIGNALS.get(signal)

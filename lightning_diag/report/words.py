@@ -50,6 +50,18 @@ def number(value: object) -> str:
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
+def percent(value: float) -> str:
+    """Return a share of 0 to 1 in percent, at most three significant digits.
+
+    >>> percent(0.00782), percent(1.0), percent(0.0)
+    ('0.782 %', '100 %', '0 %')
+    """
+    if not math.isfinite(value):
+        return number(value)
+    text = number(float(f"{100 * value:.3g}"))
+    return f"{text} %"
+
+
 def plural(count: int, noun: str) -> str:
     """Return ``1 check``, ``2 checks``.
 

@@ -32,7 +32,18 @@ LD.heat = (() => {
     if (code === 0) return "not measured";
     if (code === NOT_FINITE) return "not finite";
     if (code === ZERO) return "0";
-    return `about ${LD.number(Number(valueOf(spec, code).toPrecision(3)))}`;
+    return `about ${LD.number(Number(valueOf(spec, code).toPrecision(3)), spec.percent)}`;
+  }
+
+  // What all names share at their ends says nothing: rows are labelled by what tells them apart.
+  function shortened(names) {
+    if (names.length < 3) return names;
+    const ends = (list) => list.reduce((a, b) => { let i = 0; while (i < a.length && a[i] === b[i]) i++; return a.slice(0, i); });
+    const before = ends(names).lastIndexOf(".") + 1;
+    const backwards = ends(names.map((n) => [...n.slice(before)].reverse().join("")));
+    const after = backwards.lastIndexOf(".") + 1;
+    if (before + after < 12) return names;
+    return names.map((n) => `${before ? "…" : ""}${n.slice(before, n.length - after)}${after ? "…" : ""}`);
   }
 
   // Level of each row's median, to show change against it.
@@ -50,6 +61,7 @@ LD.heat = (() => {
     body.append(canvas);
     const known = LD.data.names[spec.axis] || [];
     const names = spec.index.map((i) => known[i] ?? String(i));
+    const shown = shortened(names);
     const codes = decode(spec.codes);
     const columns = spec.first.length;
     const middle = medians(spec, codes);
@@ -162,7 +174,7 @@ LD.heat = (() => {
         const severity = LD.timeline.marks && box.each >= 12 ? marked.get(row) : null;
         ctx.fillStyle = severity ? color(severity) : color("muted");
         ctx.font = severity ? `600 ${FONT}` : FONT;
-        ctx.fillText(short(ctx, names[row], box.left - GAP - 6), box.left - GAP, line * box.each + box.each / 2 + (box.each < 12 ? 5 : 0.5));
+        ctx.fillText(short(ctx, shown[row], box.left - GAP - 6), box.left - GAP, line * box.each + box.each / 2 + (box.each < 12 ? 5 : 0.5));
       }
     }
 
@@ -184,17 +196,13 @@ LD.heat = (() => {
     function flag(ctx, mark) {
       const x = xOf(mark.step);
       if (x < box.left || x > box.left + box.width) return;
+      const order = new Map(rows.map((row, i) => [row, i]));
+      const high = Math.max(3, box.each);
+      const ys = mark.rows.filter((row) => order.has(row)).map((row) => ((order.get(row) + 0.5) * box.height) / rows.length - high / 2);
+      ctx.fillStyle = color("card");
+      ys.forEach((y) => ctx.fillRect(x - 2.5, y - 1, 5, high + 2));
       ctx.fillStyle = color(mark.severity);
-      for (const row of mark.rows) {
-        const order = rows.indexOf(row);
-        if (order < 0) continue;
-        const y = ((order + 0.5) * box.height) / rows.length;
-        const high = Math.max(7, box.each);
-        ctx.fillStyle = color("card");
-        ctx.fillRect(x - 2.5, y - high / 2 - 1, 5, high + 2);
-        ctx.fillStyle = color(mark.severity);
-        ctx.fillRect(x - 1.5, y - high / 2, 3, high);
-      }
+      ys.forEach((y) => ctx.fillRect(x - 1.5, y, 3, high));
     }
 
     function hair() {
@@ -264,7 +272,7 @@ LD.heat = (() => {
 
     function controls() {
       const place = figure.querySelector(".legend");
-      if (names.length > 12) {
+      if (names.length > 8) {
         const box = LD.element("input", { type: "search", placeholder: "filter names", "aria-label": `Filter the rows of ${spec.title} by name` });
         box.addEventListener("input", () => {
           const wanted = box.value.trim().toLowerCase();
@@ -284,7 +292,7 @@ LD.heat = (() => {
       const refresh = () => {
         const ctx = strip.getContext("2d");
         SCALES[mode].forEach((rgb, i) => { ctx.fillStyle = `rgb(${rgb.join(",")})`; ctx.fillRect(i / 2, 0, 1, 10); });
-        const words = mode === "value" ? [LD.number(spec.low), LD.number(spec.high)] : ["less", "more than the row's median"];
+        const words = mode === "value" ? [LD.number(spec.low, spec.percent), LD.number(spec.high, spec.percent)] : ["less", "more than the row's median"];
         ends.forEach((end, i) => { end.textContent = words[i]; });
       };
       refresh();

@@ -48,7 +48,7 @@ LD.lines = (() => {
       { ...common, size: 26, gap: 4, space: 70, grid: { show: false }, ticks: { show: true, size: 4, stroke: () => color("grid") },
         values: (u, splits) => splits.map((s) => (Number.isInteger(s) ? compact(s) : "")) },
       { ...common, size: 62, space: 28,
-        values: (u, splits) => splits.map((s) => (s === null ? "" : compact(s))),
+        values: (u, splits) => splits.map((s) => (s === null ? "" : spec.percent ? LD.number(s, true) : compact(s))),
         ...(log ? { filter: logTicks, grid: { ...common.grid, filter: logTicks } } : {}) },
     ];
   }
@@ -71,10 +71,10 @@ LD.lines = (() => {
     ctx.restore();
   }
 
-  function behind(u, spec) { // what lies under the lines: not-finite ranges, how long a finding held
+  function behind(u, spec, small) { // what lies under the lines: when findings fired and held, what isn't finite
     draw(u, (ctx, box, px) => {
       const at = (step) => u.valToPos(step, "x", true);
-      if (spec.marks.length === 1) {
+      if (small) {
         const mark = spec.marks[0];
         const left = at(mark.step);
         const right = mark.last === null ? box.left + box.width : Math.max(at(mark.last), left + 3 * px);
@@ -82,6 +82,15 @@ LD.lines = (() => {
         ctx.fillStyle = color(mark.severity);
         ctx.fillRect(left, box.top, right - left, box.height);
         ctx.globalAlpha = 1;
+      }
+      for (const mark of small || LD.timeline.marks ? spec.marks : []) {
+        const x = Math.round(at(mark.step)) + 0.5;
+        ctx.strokeStyle = color(mark.severity);
+        ctx.lineWidth = (small ? 2 : 1.25) * px;
+        ctx.beginPath();
+        ctx.moveTo(x, box.top);
+        ctx.lineTo(x, box.top + box.height);
+        ctx.stroke();
       }
       ctx.strokeStyle = color("critical");
       ctx.lineWidth = 1 * px;
@@ -113,7 +122,7 @@ LD.lines = (() => {
     ctx.fillText(text, left + 4 * px, y + 8 * px);
   }
 
-  function front(u, spec, small) { // what lies over the lines: limits, the step a finding fired
+  function front(u, spec, small) { // what lies over the lines: limits, and the step a finding fired in words
     draw(u, (ctx, box, px) => {
       for (const limit of spec.limits) {
         const y = u.valToPos(limit.y, "y", true);
@@ -126,18 +135,11 @@ LD.lines = (() => {
         ctx.lineTo(box.left + box.width, y);
         ctx.stroke();
         ctx.setLineDash([]);
-        label(ctx, `${limit.label} ${LD.number(limit.y)}`, box.left + box.width, Math.max(box.top, y - 16 * px), color("muted"), px, box);
+        label(ctx, `${limit.label} ${LD.number(limit.y, spec.percent)}`, box.left + box.width, Math.max(box.top, y - 16 * px), color("muted"), px, box);
       }
-      if (!small && !LD.timeline.marks) return;
+      if (!small) return;
       for (const mark of spec.marks) {
-        const x = Math.round(u.valToPos(mark.step, "x", true)) + 0.5;
-        ctx.strokeStyle = color(mark.severity);
-        ctx.lineWidth = (small ? 2 : 1.25) * px;
-        ctx.beginPath();
-        ctx.moveTo(x, box.top);
-        ctx.lineTo(x, box.top + box.height);
-        ctx.stroke();
-        if (small) label(ctx, `step ${LD.step(mark.step)}`, x + 3 * px, box.top, color(mark.severity), px, box);
+        label(ctx, `step ${LD.step(mark.step)}`, u.valToPos(mark.step, "x", true) + 3 * px, box.top, color(mark.severity), px, box);
       }
     });
   }
@@ -171,6 +173,7 @@ LD.lines = (() => {
     let plot = null;
     let range = null;
     let aloud = false;
+    const say = (value) => LD.number(value, spec.percent);
     const self = { zoom, redraw: () => plot && plot.redraw(false, true), cursor };
 
     function options() {
@@ -179,12 +182,12 @@ LD.lines = (() => {
         padding: [8, LD.rim, 0, 0], legend: { show: false },
         cursor: { drag: { x: true, y: false, setScale: false }, y: false, bind: { dblclick: () => () => reset() },
           points: { size: 8, width: 2, stroke: (u, i) => line(series[i - 1][0].color), fill: () => color("card") } },
-        scales: { x: { time: false, range: () => range || LD.timeline.full }, y: log ? { distr: 3 } : spec.zero ? { range: (u, low, high) => [0, (high || 1) * 1.1] } : {} },
+        scales: { x: { time: false, range: () => range || LD.timeline.full }, y: log ? { distr: 3 } : spec.zero ? { range: (u, low, high) => [0, 1.1 * Math.max(high || 0, ...spec.limits.map((l) => l.y), 1e-9)] } : {} },
         axes: axes(spec, log),
         series: [{}, ...series.map(([one, part]) => ({ ...seriesOptions(one, part), show: !hidden.has(one) }))],
         bands: series.flatMap(([, part], i) => (part === "high" ? [{ series: [i + 1, i + 2], fill: () => color("band") }] : [])),
         hooks: {
-          drawAxes: [(u) => behind(u, spec)],
+          drawAxes: [(u) => behind(u, spec, small)],
           draw: [(u) => { front(u, spec, small); if (!small) flags(u, spec, holder); }],
           setSelect: [(u) => { if (u.select.width > 4) choose(u.posToVal(u.select.left, "x"), u.posToVal(u.select.left + u.select.width, "x")); u.setSelect({ width: 0, height: 0 }, false); }],
           setCursor: [hover],
@@ -195,7 +198,7 @@ LD.lines = (() => {
     function build() {
       if (plot) plot.destroy();
       plot = new uPlot(options(), log ? floored(data) : data, body);
-      plot.root.setAttribute("aria-hidden", "true");
+      plot.ctx.canvas.setAttribute("aria-hidden", "true");
       plot.over.append(holder);
     }
 
@@ -219,7 +222,7 @@ LD.lines = (() => {
         const value = at === null || at === undefined ? null : data[i + 1][at];
         if (value === null || value === undefined) return null;
         const low = part === "high" ? data[i + 2][at] : null;
-        return [line(one.color), one.label, low === null ? LD.number(value) : `${LD.number(low)} to ${LD.number(value)}`];
+        return [line(one.color), one.label, low === null ? say(value) : `${say(low)} to ${say(value)}`];
       }).filter(Boolean);
       const step = u.data[0][idx];
       const box = u.over.getBoundingClientRect();
@@ -263,7 +266,7 @@ LD.lines = (() => {
         if (all.length > 1) place.append(button);
       });
       const positive = all.some((one) => one.y.some((v) => v > 0)) && !all.some((one) => one.y.some((v) => v !== null && v < 0));
-      if (spec.size !== "half" && positive) place.append(LD.toggle("log axis", log, (on) => { log = on; build(); }));
+      if (spec.size !== "half" && positive && !spec.percent) place.append(LD.toggle("log axis", log, (on) => { log = on; build(); }));
       if (spec.near) place.append(LD.toggle("close view", spec.close, (on) => zoom(on ? spec.near : null)));
     }
 

@@ -47,7 +47,8 @@ LD.theme = (() => {
 })();
 
 // Numbers and steps for people; the same rules as words.py.
-LD.number = (x) => {
+LD.number = (x, percent = false) => {
+  if (percent) return `${LD.number(Number((100 * x).toPrecision(3)))} %`;
   if (x === 0) return "0";
   const size = Math.abs(x);
   if (size >= 1e-3 && size < 1e5) {
