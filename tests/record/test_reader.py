@@ -77,6 +77,24 @@ def test_a_damaged_line_in_the_middle_costs_only_itself_and_is_counted(tmp_path:
         assert record.damaged == 1
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"facts":{},"session":Infinity}',
+        '{"facts":{},"session":[]}',
+        '{"s":7,"e":0,"b":0,"g":"train","v":{"x":[1' + "0" * 400 + "]}}",
+        '{"s":7,"e":0,"b":0,"g":"train"}',
+        '{"s":7,"v":{}}',
+    ],
+)
+def test_a_line_of_other_data_is_damaged(tmp_path: Path, line: str) -> None:
+    with (write(tmp_path) / READINGS).open("a") as file:
+        file.write(line + "\n")
+    record = load(tmp_path)
+    assert len(list(record.readings())) == 6
+    assert record.damaged == (0 if line.endswith('"train"}') else 1), "without v it is a note of a newer version"
+
+
 @pytest.mark.parametrize("name", [READINGS, FINDINGS])
 def test_a_file_without_one_good_line_is_an_error(tmp_path: Path, name: str) -> None:
     (write(tmp_path) / name).write_bytes(b"no\njson\n")

@@ -123,7 +123,8 @@ def test_a_second_fit_goes_on_in_the_same_record(sink: RecordSink, tmp_path: Pat
     for reading in losses(3):
         sink.reading(reading)
     sink.close(Diagnosis())
-    created = info(tmp_path)["created"]
+    created = "2020-01-02T03:04:05+00:00"
+    (tmp_path / RUN).write_text(json.dumps({**info(tmp_path), "created": created}))
     sink.open(RunInfo(tmp_path, "a-run"))
     for reading in losses(6, start=4):
         sink.reading(reading)
