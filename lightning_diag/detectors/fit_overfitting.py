@@ -160,8 +160,7 @@ class FitOverfitting(Detector):
             reading,
             severity,
             f"The validation {what} {series.last[-1]:.4g} has been above {limit:.4g} for {self.evals} validations, "
-            f"its best "
-            f"was {series.best:.4g} at step {series.best_step}, while the training loss went from "
+            f"its best was {series.best:.4g} at step {series.best_step}, while the training loss went from "
             f"{self._train_at[name]:.4g} to {self._train:.4g}{why}.",
             evidence={
                 "value": series.last[-1],

@@ -47,8 +47,8 @@ class FitTooGood(TrendDetector):
         0.6 of chance (pretrained), with several optimizers or manual optimization.
 
     False alarms:
-        FALSE_ALARMS Mixup, strong augmentation and dropout give (d) in healthy runs, problems that can be separated
-        perfectly give (a) and (b).
+        FALSE_ALARMS Mixup, strong augmentation, dropout and noisy training labels give (d) in healthy runs, problems
+        that can be separated perfectly give (a) and (b).
 
     Cost:
         1 µs a step.
@@ -171,7 +171,7 @@ class FitTooGood(TrendDetector):
             advice=(
                 "count the samples (by a hash of the raw input) that stand in both the training and the validation set",
                 "shuffle the labels of one epoch: a model that still reaches this reads them from its input",
-                "ignore it if mixup, dropout or strong augmentation make training harder than validation, or if the "
+                "ignore it if mixup, dropout, augmentation or noisy training labels make training harder, or if the "
                 "classes really can be told apart without error",
             ),
         )

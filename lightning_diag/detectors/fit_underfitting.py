@@ -132,9 +132,8 @@ class FitUnderfitting(TrendDetector):
         return self.found(
             reading,
             Severity.INFO,
-            f"The training loss was still falling at the end: by {100 * gain:.1f} % of what there is to gain per 10 "
-            f"% of "
-            f"the run (limit {100 * self.min_gain:g} %), to {line.level:.4g}.",
+            f"The training loss was still falling at the end: by {100 * gain:.1f} % of what there is to gain per 10 % "
+            f"of the run (limit {100 * self.min_gain:g} %), to {line.level:.4g}.",
             evidence={"value": gain, "limit": self.min_gain, "slope_t": line.t, "relative": ref.relative(line.level)},
             advice=(
                 "train twice as long with the schedule stretched to the new length",
@@ -159,11 +158,9 @@ class FitUnderfitting(TrendDetector):
             },
             advice=(
                 "estimate what can't be learned: the loss two people, or a published model, reach on this data; stop "
-                "here "
-                "if it is near",
+                "here if it is near",
                 "switch augmentation, dropout and weight decay off for a fifth of the plan: a lower training loss "
-                "means "
-                "too much regularization",
+                "means too much regularization",
                 "double the width for a fifth of the plan: a lower training loss means too small a model",
             ),
         )

@@ -14,6 +14,7 @@ from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
 
+REGRESSION = 2.5  # least ``limit`` there: the variance of an untrained output adds to that of the target
 STILL = 1.05  # level over chance above which it is still above: the level itself is noisy
 BLIND_STEPS = 200  # ``late_frac`` where the plan is not known
 
@@ -34,8 +35,9 @@ class LossBadStart(TrendDetector):
         ``loss/train loss/level`` at every step; the facts chance_loss (must be known) and planned_steps.
 
     Args:
-        limit: ratio from which the start is worth a note; higher = fires on fewer runs. Default 1.5: 140 healthy short
-            trainings began at 0.97 to 1.21.
+        limit: ratio from which the start is worth a note; higher = fires on fewer runs. Default 1.5: healthy
+            classifiers began at 0.97 to 1.21; at least 2.5 for a regression, as the variance of an untrained output
+            adds to that of the target.
         bad: ratio from which it can be a warning; higher = fewer warnings. Default 3. A head initialized 30 times too
             large does no harm under Adam, so the ratio alone is never one.
         settle_steps: steps to wait for the noise and for an estimate of the chance loss; higher = later. Default 20.
@@ -108,14 +110,17 @@ class LossBadStart(TrendDetector):
         first = min(self._first[0], median(self._first[:3]))
         ratio, now = first / chance, float(reading.values["loss/level"]) / chance
         above = now > STILL
-        if ratio <= self.limit * math.exp(2 * noise(self._first)) or (self._told and not above):
+        limit = self.limit if reading.facts.task != "regression" else max(self.limit, REGRESSION)
+        if ratio <= limit * math.exp(2 * noise(self._first)) or (self._told and not above):
             return None
         self._told = True
         late = reading.step >= (self.late_frac * planned if planned else BLIND_STEPS)
         severity = Severity.WARNING if ratio > self.bad and late and above else Severity.INFO
-        return self._finding(reading, first, ratio, now, severity)
+        return self._finding(reading, first, ratio, limit, now, severity)
 
-    def _finding(self, reading: Reading, first: float, ratio: float, now: float, severity: Severity) -> Finding:
+    def _finding(
+        self, reading: Reading, first: float, ratio: float, limit: float, now: float, severity: Severity
+    ) -> Finding:
         since = (
             f"and after {reading.step} steps it is still at {now:.1f} times"
             if now > STILL
@@ -125,12 +130,11 @@ class LossBadStart(TrendDetector):
             reading,
             severity,
             f"The first loss was {first:.4g}, {ratio:.1f} times the {first / ratio:.4g} that guessing costs (limit "
-            f"{self.limit:g}), {since}.",
-            evidence={"value": ratio, "limit": self.limit, "first_loss": first, "relative_now": now},
+            f"{limit:g}), {since}.",
+            evidence={"value": ratio, "limit": limit, "first_loss": first, "relative_now": now},
             advice=(
                 "print mean and standard deviation of inputs, targets and outputs at the first batch: inputs and "
-                "targets "
-                "should have unit scale, the outputs a scale of 1 or less",
+                "targets should have unit scale, the outputs a scale of 1 or less",
                 "check that the loss is a mean over samples and not a sum",
                 "initialize the last layer with a tenth of its scale, or with zeros and its bias at the label "
                 "frequencies, and look at the first loss again",

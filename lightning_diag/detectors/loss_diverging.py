@@ -19,6 +19,7 @@ from lightning_diag.streaming.loss_trace import LossTrace
 
 RECENT = 64  # losses of the present mean and its standard error
 BLIND_LOST = 3.0  # ``lost`` where chance is not known: the loss against a contrastive queue rises from a low start
+BOTTOMLESS = 100.0  # sizes of the first loss (at least 1) below zero at which a loss is being maximized
 PATIENCE = 200  # steps to wait for a sample of the learning rate before judging without one
 
 
@@ -49,7 +50,8 @@ class LossDiverging(Detector):
             learning rate during which nothing is judged; higher = quieter. Default 50.
 
     Fires when:
-        a warning while it holds; critical when it is ``lost``. After the learning rate more than doubled (a warm
+        a warning while it holds, or when the level is below zero by 100 times the size of its start (a loss whose sign
+        is flipped has no bottom); critical when it is ``lost``. After the learning rate more than doubled (a warm
         restart) ``best`` starts anew. Not judged with several optimizers or manual optimization.
 
     False alarms:
@@ -117,6 +119,8 @@ class LossDiverging(Detector):
             self._best = min(self._best, level)
         if reading.step <= self._muted:
             raise NotMeasurable(f"muted until step {self._muted}: the start, or a jump of the learning rate")
+        if level < -BOTTOMLESS * max(1.0, abs(self._start)):
+            return self._bottomless(reading, level)
         if level <= self._best + 0.25 * abs(self._best) and level <= self._start:
             self._row = self._high = 0
             return None
@@ -156,6 +160,22 @@ class LossDiverging(Detector):
         lost = self._high >= max(100, planned // 50)
         return self._finding(reading, level, limit, ceiling if lost else None)
 
+    def _bottomless(self, reading: Reading, level: float) -> Finding:
+        limit = -BOTTOMLESS * max(1.0, abs(self._start))
+        return self.found(
+            reading,
+            Severity.WARNING,
+            f"The loss level is {level:.4g}, below {limit:.4g} and {BOTTOMLESS:g} times the size of its start "
+            f"{self._start:.4g}: it falls without a bottom.",
+            evidence={"value": level, "limit": limit, "best": self._best, "start": self._start},
+            advice=(
+                "check the sign of the loss: a negated cross-entropy or squared error falls like this while the "
+                "metric gets worse",
+                "look whether the validation metric improves with it; if so, the objective has no bottom: bound or "
+                "normalize it",
+            ),
+        )
+
     def _means_agree(self, limit: float) -> bool:
         recent = np.asarray(self._recent)
         error = float(np.std(np.diff(recent))) / math.sqrt(2 * len(recent))
@@ -176,8 +196,8 @@ class LossDiverging(Detector):
                 "rate: if the loss falls again, the rate was too high",
                 "if it rises from the very first steps at any rate, check the sign of the loss (maximized instead of "
                 "minimized) and that `optimizer.zero_grad()` runs",
-                "clip the gradient norm at its recorded median, and if the data changed at that step (a curriculum, a "
-                "new epoch's shards), evaluate the loss on the old data",
+                "clip the gradient norm at its recorded median, and if the data changed at that step (a curriculum, "
+                "a new epoch's shards), evaluate the loss on the old data",
             ),
             step=began,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from lightning_diag.detectors._arguments import whole
+from lightning_diag.detectors._batch import at, taken
 from lightning_diag.detectors._origin import origin
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
@@ -95,14 +96,7 @@ class LossNonFinite(Detector):
             return None
         if not self._row:
             said, where = origin(reading)
-            self._first = {
-                "step": reading.step,
-                "epoch": reading.epoch,
-                "batch": reading.batch_idx,
-                "loss": str(loss),
-                "origin": said,
-                "where": where,
-            }
+            self._first = {**taken(reading), "loss": str(loss), "origin": said, "where": where}
         self._row += 1
         self._steps = [s for s in self._steps if s > reading.step - RECENT] + [reading.step]
         if self._row >= self.in_a_row:
@@ -114,13 +108,12 @@ class LossNonFinite(Detector):
 
     def _finding(self, reading: Reading, how: str, severity: Severity) -> Finding:
         first = self._first
-        batch = f" (batch {first['batch']} of epoch {first['epoch']})" if first["batch"] >= 0 else ""
         end = f" {how}" if how else "; the limit is a finite number"
         end += f"; {first['origin']}." if first["origin"] else "."
         return self.found(
             reading,
             severity,
-            f"The training loss is {first['loss']} at step {first['step']}{batch}{end}",
+            f"The training loss is {first['loss']} at {at(first)}{end}",
             where=first["where"],
             evidence={
                 "value": first["loss"],
@@ -135,11 +128,10 @@ class LossNonFinite(Detector):
 
 
 def _advice(reading: Reading, first: dict[str, Any]) -> tuple[str, ...]:
-    batch = f"batch {first['batch']} of epoch {first['epoch']}" if first["batch"] >= 0 else f"step {first['step']}"
     steps = [
-        f"load {batch} alone and check `torch.isfinite` of its inputs and targets, then its loss in float32 with "
-        f"freshly "
-        "initialized weights: not finite there means the data or the loss function, finite means the weights blew up",
+        f"load the batch of {at(first)} alone and check `torch.isfinite` of its inputs and targets, then its loss in "
+        "float32 with freshly initialized weights: not finite there means the data or the loss function, finite "
+        "means the weights blew up",
         "rerun from the last checkpoint before it with `Trainer(detect_anomaly=True)`: the traceback names the "
         "operation",
     ]

@@ -152,10 +152,9 @@ class LossNotLearning(TrendDetector):
             },
             advice=(
                 "train on one fixed batch for 100 steps: if its loss doesn't fall to near zero, model, loss or "
-                "optimizer "
-                "are wired wrongly; if it does, the labels don't follow from the inputs",
-                "print one batch as the model gets it, inputs beside targets, and check that they belong together and "
-                "that inputs have about unit variance",
+                "optimizer are wired wrongly; if it does, the labels don't follow from the inputs",
+                "print one batch as the model gets it, inputs beside targets, and check that they belong together "
+                "and that inputs have about unit variance",
                 "repeat the first 200 steps with the learning rate times 10 and divided by 10",
             ),
         )

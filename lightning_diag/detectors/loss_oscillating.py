@@ -147,8 +147,8 @@ class LossOscillating(Detector):
                 "worse": worse,
             },
             advice=(
-                "see whether batches alternate between two sources or orders (every second batch harder): then compare "
-                "the loss of each source by itself",
+                "see whether batches alternate between two sources or orders (every second batch harder): then "
+                "compare the loss of each source by itself",
                 "from the last checkpoint train 200 steps with half the learning rate: swings that vanish came from it",
                 "lower the momentum (beta1) to 0.8, or double the batch",
             ),

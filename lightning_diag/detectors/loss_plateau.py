@@ -117,8 +117,8 @@ class LossPlateau(TrendDetector):
             reading,
             Severity.WARNING if at_chance else Severity.INFO,
             f"The loss has stood still at {line.level:.4g} ({100 * relative:.0f} % of {ref.name}, limit "
-            f"{100 * limit:.0f} %) for {line.steps} steps: it moved by at most {100 * moved:.1f} % of "
-            f"what there is to gain (limit {100 * self.flat:.0f} %){left}.",
+            f"{100 * limit:.0f} %) for {line.steps} steps: it moved by at most {100 * moved:.1f} % of what there is "
+            f"to gain (limit {100 * self.flat:.0f} %){left}.",
             evidence={
                 "value": moved,
                 "limit": self.flat,
@@ -128,11 +128,9 @@ class LossPlateau(TrendDetector):
             },
             advice=(
                 "train on one fixed batch for 100 steps: if that falls, the model can learn, and the data (its "
-                "variety, "
-                "its labels) sets the level",
+                "variety, its labels) sets the level",
                 "from the last checkpoint train 200 steps with the learning rate times 3 and divided by 3: a step of "
-                "the "
-                "level tells which way to go",
+                "the level tells which way to go",
                 "compare with the loss a linear model or the last published result reaches: the rest may be label "
                 "noise",
             ),

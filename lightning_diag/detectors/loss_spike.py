@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any, ClassVar
 
 from lightning_diag.detectors._arguments import number, whole
+from lightning_diag.detectors._batch import at, taken
 from lightning_diag.detectors._lr_watch import LrWatch
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
@@ -17,6 +18,9 @@ from lightning_diag.streaming.loss_health import LossHealth
 
 RECENT = 128  # rises above the level whose largest a spike must pass: a mixture of batches has its own high marks
 AFTER = (10, 20)  # steps after a spike over which its aftermath is taken
+HIGHER = 1.2  # times that maximum
+ROW = 3  # losses in a row above it that are a spike whatever their z: 6 / (129 * 130 * 131) by chance, at any noise
+SUSPECT = 2.0  # z below which nothing is looked at
 MEDIAN_ERROR = 1.2533 / 11**0.5  # standard error of a median of 11 numbers, over their standard deviation
 PATIENCE = 200  # steps to wait for a sample of the learning rate before judging without one
 WIDE = 1000  # steps (or 5 % of the plan) within which spikes count together
@@ -31,11 +35,12 @@ class LossSpike(Detector):
         Instability (a learning rate at its peak, Adam's stale second moments), a corrupt batch that moved the weights.
 
     Formula:
-        ``z > limit`` and ``loss - level > 0.3 |level|`` and ``loss - level > min_rise * chance`` and ``loss - level``
-        above 1.2 times the largest of the last 128 steps; confirmed by ``z > confirm`` within ``confirm_steps`` steps,
-        or by a gradient norm with the same ``z > limit`` against its own past. ``z`` is ``loss/z``. Not recovered: the
-        median loss of steps +10 to +20 is above the level before by more than 10 %, 3 standard errors and ``min_rise *
-        chance``.
+        A high loss: ``loss - level`` above ``0.3 |level|``, above ``min_rise * chance`` and above 1.2 times the largest
+        of the last 128 steps. A spike: a high loss with ``z > limit`` (``loss/z``) and ``z > confirm`` within
+        ``confirm_steps`` steps, or with a gradient norm of ``z > limit`` against its own past; or three high losses in
+        a row, whatever their z (for exchangeable losses of any distribution that is 3 in a million; it finds the spike
+        of a loss near zero, whose log is so noisy that chance level is no outlier). Not recovered: the median loss of
+        steps +10 to +20 is above the level before by more than 10 %, 3 standard errors and ``min_rise * chance``.
 
     Reads:
         ``loss/train loss/z loss/level loss/noise`` (``loss/relative`` for the chance loss) at every step; ``grad/norm``
@@ -105,6 +110,7 @@ class LossSpike(Detector):
 
     def _reset(self) -> None:
         self._phase = "calm"  # calm, seen (one high loss), confirmed, stuck (not recovered)
+        self._row = 0  # losses in a row that stood out
         self._spike: dict[str, Any] = {}
         self._after: list[float] = []
         self._recent: deque[float] = deque(maxlen=RECENT)
@@ -123,21 +129,24 @@ class LossSpike(Detector):
         loss, z = values.get("loss/train"), values.get("loss/z")
         if loss is None or z is None:
             raise NotMeasurable("the loss is not finite, or fewer than 10 losses were seen")
-        if self._phase == "calm":
-            if z > self.limit and self._stands_out(reading, float(loss), float(z)):
-                self._phase = "seen"
-                return self._confirmed(reading) if self._gradient_jump == reading.step else None
-            self._recent.append(float(loss) - float(values["loss/level"]))
-            return None
-        return self._follow(reading, float(loss), float(z))
+        if self._phase != "calm":
+            return self._follow(reading, float(loss), float(z))
+        rise = float(loss) - float(values["loss/level"])
+        if z > SUSPECT and self._stands_out(reading, rise):
+            self._note(reading, float(loss), float(z))
+            return self._confirmed(reading) if z > self.limit and self._gradient_jump == reading.step else None
+        self._recent.append(rise)
+        return None
 
     def _follow(self, reading: Reading, loss: float, z: float) -> Finding | None:
-        """One step after a spike."""
+        """One step after a high loss."""
         since = reading.step - self._spike["step"]
         if self._phase == "seen":
-            if z > self.confirm or self._gradient_jump >= self._spike["step"]:
+            strong = self._spike["z"] > self.limit
+            self._row = self._row + 1 if self._stands_out(reading, loss - float(reading.values["loss/level"])) else 0
+            if self._row >= ROW or (strong and (z > self.confirm or self._gradient_jump >= self._spike["step"])):
                 return self._confirmed(reading)
-            if since >= self.confirm_steps:
+            if since >= self.confirm_steps or not (strong or self._row):
                 self._recent.append(self._spike["loss"] - self._spike["level"])
                 self._phase = "calm"
             return None
@@ -151,25 +160,29 @@ class LossSpike(Detector):
             self._phase = "calm"  # recovered after all
         return self._stuck(reading) if self._phase == "stuck" else None
 
-    def _stands_out(self, reading: Reading, loss: float, z: float) -> bool:
-        """Whether this loss is a candidate; if so note it."""
+    def _stands_out(self, reading: Reading, rise: float) -> bool:
+        """Whether this rise over the level is large against the level, against chance and against the rises before."""
+        large = rise > 0.3 * abs(reading.values["loss/level"]) and rise > self._least(reading)
+        return large and reading.step >= self.start_steps and rise > HIGHER * max(self._recent, default=0.0)
+
+    def _least(self, reading: Reading) -> float:
         level, relative = float(reading.values["loss/level"]), reading.scalar("loss/relative")
-        size = abs(level)
-        least = self.min_rise * (abs(level / relative) if relative else 0.0)  # the quotient is the chance loss
+        return self.min_rise * abs(level / relative) if relative else 0.0  # the quotient is the chance loss
+
+    def _note(self, reading: Reading, loss: float, z: float) -> None:
+        """Take down a high loss that may be a spike."""
+        level = float(reading.values["loss/level"])
+        error = float(reading.values["loss/noise"]) * abs(level) * MEDIAN_ERROR
+        self._phase, self._row = "seen", 1
         highest = max(self._recent, default=0.0)
-        if reading.step < self.start_steps or loss - level <= max(0.3 * size, least, 1.2 * highest):
-            return False
-        error = float(reading.values["loss/noise"]) * size * MEDIAN_ERROR
         self._spike = {
-            "step": reading.step,
-            "epoch": reading.epoch,
-            "batch": reading.batch_idx,
+            **taken(reading),
             "loss": loss,
             "z": z,
             "level": level,
-            "limit": level + max(0.1 * size, least, 3 * error),
+            "higher": (loss - level) / highest if highest > 0 else 99.0,
+            "limit": level + max(0.1 * abs(level), self._least(reading), 3 * error),
         }
-        return True
 
     def _confirmed(self, reading: Reading) -> Finding:
         self._phase, self._after = "confirmed", []
@@ -180,46 +193,42 @@ class LossSpike(Detector):
         return self._finding(reading, Severity.INFO, "")
 
     def _stuck(self, reading: Reading) -> Finding:
-        spike, level = self._spike, float(reading.values["loss/level"])
-        more = f", and {reading.step - spike['step']} steps later the level is still {level:.4g} (limit "
-        f"{spike['limit']:.4g})"
-        if not self._rates.raised(spike["step"] - PATIENCE):
+        since, level = reading.step - self._spike["step"], float(reading.values["loss/level"])
+        more = f", and {since} steps later the level is still {level:.4g} (limit {self._spike['limit']:.4g})"
+        if not self._rates.raised(self._spike["step"] - PATIENCE):
             return self._finding(reading, Severity.WARNING, more)
         jump = f", after the learning rate rose from {self._rates.before_jump:.3g} to {self._rates.last:.3g}"
         return self._finding(reading, Severity.INFO, more + jump)
 
     def _finding(self, reading: Reading, severity: Severity, more: str) -> Finding:
         spike = self._spike
-        batch = f" (batch {spike['batch']} of epoch {spike['epoch']})" if spike["batch"] >= 0 else ""
+        value, limit, what = spike["z"], self.limit, "robust deviations above what was expected"
+        if value <= limit:
+            value, limit, what = (
+                spike["higher"],
+                HIGHER,
+                f"times the highest rise of {RECENT} steps, {ROW} times in a row",
+            )
         found = self.found(
             reading,
             severity,
-            f"The training loss rose to {spike['loss']:.4g} at step {spike['step']}{batch} from a level of "
-            f"{spike['level']:.4g}, z = {spike['z']:.1f} over the limit {self.limit:g}{more}.",
+            f"The training loss rose from a level of {spike['level']:.4g} to {spike['loss']:.4g} at {at(spike)}, "
+            f"{value:.1f} {what} (limit {limit:g}){more}.",
             evidence={
-                "value": spike["z"],
-                "limit": self.limit,
+                "value": value,
+                "limit": limit,
                 "loss": spike["loss"],
                 "level_before": spike["level"],
                 "batch_idx": spike["batch"],
                 "recovered": int(self._phase != "stuck"),
             },
-            advice=_advice(spike),
+            advice=(
+                f"look at the samples of {at(spike)}: input norm, length and labels beside those of its neighbours",
+                f"resume from the last checkpoint before step {spike['step']} with another data order: no spike means "
+                "the batch, the same spike means the optimizer's state",
+                "in that resumed run halve the learning rate, or clip the gradient norm at its recorded 90th "
+                "percentile, one at a time; with Adam try beta2 = 0.95 next",
+            ),
             step=spike["step"],
         )
         return dataclasses.replace(found, step=spike["step"], epoch=spike["epoch"])
-
-
-def _advice(spike: dict[str, Any]) -> tuple[str, ...]:
-    batch = f"batch {spike['batch']} of epoch {spike['epoch']}" if spike["batch"] >= 0 else f"step {spike['step']}"
-    return (
-        f"look at the samples of {batch}: input norm, length and labels against those of its neighbours; an outlier "
-        f"there "
-        "is a data fault",
-        f"resume from the last checkpoint before step {spike['step']} with another data order: no spike means the "
-        f"batch, "
-        "the same spike means the optimizer's state",
-        "in that resumed run halve the learning rate, or clip the gradient norm at its recorded 90th percentile, one "
-        "at a "
-        "time; with Adam try beta2 = 0.95 next",
-    )
