@@ -1,0 +1,198 @@
+"""Dead, saturated, non-finite and collapsed activations, and how sharp attention is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from lightning_diag.probes import activation_attention as attention
+from lightning_diag.probes import activation_kernels as kernels
+from lightning_diag.probes.activation_hooks import Hook, See, Switch
+from lightning_diag.probes.activation_kinds import Pattern, Site, checked, find_sites, layers
+from lightning_diag.probes.activation_recorder import Recorder
+from lightning_diag.probes.base import Batch, Probe, Scene, Values
+from lightning_diag.reading import Reading
+
+PATIENCE = 3  # readings in which no hook fired before the user is told
+_SIGNALS = {
+    "dead": "activation/dead_frac",
+    "saturated": "activation/saturated_frac",
+    "saturated_units": "activation/saturated_units_frac",
+    "mean": "activation/mean",
+    "std": "activation/std",
+    "nonfinite": "activation/nonfinite_frac",
+    "variation": "activation/variation",
+    "entropy": "activation/attention_entropy",
+    "sharpest": "activation/attention_entropy_min",
+    "logit": "activation/attention_max_logit",
+}
+_NO_ATTENTION = (
+    "no attention was found: nn.MultiheadAttention, nn.Softmax modules, or query and key layers and a head count"
+)
+
+
+class ActivationProbe(Probe):
+    """Watches the outputs of nonlinearities, norms, recurrent and attention layers through forward hooks.
+
+    Statistics come from a fixed strided sample of at most 16,384 elements an output (256 units, 64 samples), so their
+    cost doesn't grow with the model's width; a share of units has a standard error of at most 3 %. A *row* is one
+    position of one sample. A unit is the last dimension behind a linear layer, dimension 1 behind a convolution; a
+    convolution's unit is active in a sample if any of its sampled positions is. A unit is dead when no row of the last
+    1,000 and no batch of the last 20 that were sampled showed it active: 50 % zeros or dropout never make one.
+
+    Functional forms are seen where they arrive: inputs of linear and convolution layers that never are negative and
+    sometimes exactly 0 went through a ReLU, values that never leave -1..1 through a tanh (also after pooling and, for
+    the ReLU, dropout). Not seen: functional GELU, SiLU, sigmoid and softmax, and forms whose result meets no such layer.
+
+    Not measurable inside ``torch.compile`` (the hooks are compiled away, see :mod:`.activation_hooks`), under reentrant
+    checkpointing for functional forms, and for sharded outputs.
+
+    Args:
+        include: globs of module names or types, or module types; None = all that are of a kind worth watching.
+        exclude: the same for modules to leave out.
+    """
+
+    signals = (*_SIGNALS.values(), "activation/window_samples", "activation/call_order")
+
+    def __init__(self, include: Sequence[Pattern] | None = None, exclude: Sequence[Pattern] | None = None) -> None:
+        self.include = checked("include", include)
+        self.exclude = checked("exclude", exclude)
+        self._handles: list[RemovableHandle] = []
+        self._passing: list[RemovableHandle] = []
+
+    def attach(self, scene: Scene) -> dict[str, str]:
+        self.detach()
+        self._automatic = scene.automatic
+        self._switch = Switch()
+        self.sites, self.left_out = find_sites(scene.module, self.include, self.exclude)
+        if not self.sites:
+            return dict.fromkeys(
+                self.signals, "no module to watch: no nonlinearity, norm, attention or recurrent layer"
+            )
+        self._silent = 0
+        self._met = np.zeros(len(self.sites))  # readings in which each site was called
+        device = next((p.device for p in scene.module.parameters()), torch.device("cpu"))
+        self._recorder = Recorder(self.sites, device)
+        self._attends = any(site.role in ("attention", "softmax") for site in self.sites)
+        compiled = _compiled(scene.module)
+        self._short: list[tuple[nn.Module, See]] = []
+        shy = {id(m) for e in scene.module.modules() if isinstance(e, nn.TransformerEncoderLayer) for m in e.modules()}
+        for module, see in self._watched(scene.module):
+            if id(module) not in shy:
+                self._handles.append(Hook(self._switch, see).attach(module))
+            elif id(module) not in compiled:
+                self._short.append((module, see))
+        if all(id(site.module) in compiled for site in self.sites):
+            return dict.fromkeys(
+                self.signals, "activations inside a compiled region (torch.compile) are not measurable"
+            )
+        return {} if self._attends else dict.fromkeys([_SIGNALS[c] for c in attention.COLUMNS], _NO_ATTENTION)
+
+    def facts(self) -> Mapping[str, Any]:
+        return {"names": {"module": tuple(site.name for site in self.sites)}}
+
+    def learn(self, reading: Reading) -> Mapping[str, Any]:
+        """Notice hooks that never fire, and stop watching inputs that no functional form has passed."""
+        order, rows = reading.vector("activation/call_order"), reading.vector("activation/window_samples")
+        dead, flat = reading.vector("activation/dead_frac"), reading.vector("activation/saturated_frac")
+        if order is None or rows is None or dead is None or flat is None or len(order) != len(self.sites):
+            return {}
+        if self._silent < 0 or not np.isnan(order).all():
+            self._silent = -1
+            self._met += ~np.isnan(order)
+            ripe = (self._met > 2 * kernels.DEAD_BATCHES) & (rows >= 2 * kernels.DEAD_ROWS)
+            ripe &= np.isnan(dead) & np.isnan(flat)
+            self._recorder.dropped |= {int(i) for i in np.flatnonzero(ripe) if self.sites[i].role == "input"}
+            return {}
+        self._silent += 1
+        if self._silent != PATIENCE:
+            return {}
+        why = f"activations not observed: none of {len(self.sites)} hooks fired in {PATIENCE} sampled steps (is the "
+        return {"unmeasured": dict.fromkeys(self.signals, f"{why}forward compiled, or are the modules never called?)")}
+
+    def batch_start(self, batch: Batch) -> None:
+        if not self.sites or self._switch.error is not None:
+            return
+        self._switch.on = True
+        if not self._passing:
+            self._passing = [Hook(self._switch, see).attach(m) for m, see in self._short if m.training]
+
+    def loss(self, batch: Batch) -> None:
+        if self.sites and self._automatic:  # by hand, more forward passes may follow a backward
+            self._off()
+
+    def collect(self) -> Values:
+        if not self.sites:
+            return []
+        self._off()
+        if self._switch.error is not None:
+            raise self._switch.error
+        stats, sharp, rows, order = self._recorder.finish()
+        self._recorder.start()
+        values: Values = [(_SIGNALS[c], column) for c, column in zip(kernels.COLUMNS, stats.unbind(1), strict=True)]
+        if self._attends:
+            values += [(_SIGNALS[c], column) for c, column in zip(attention.COLUMNS, sharp.unbind(1), strict=True)]
+        return [*values, ("activation/window_samples", rows), ("activation/call_order", order)]
+
+    def validation_start(self) -> None:
+        if self.sites:
+            self._off()
+
+    def detach(self) -> None:
+        for handle in (*self._handles, *self._passing):
+            handle.remove()
+        self._handles, self._passing = [], []
+        self.sites: list[Site] = []
+
+    def _off(self) -> None:
+        """Stop looking. The short-lived hooks go: in validation any hook would cost ``nn.TransformerEncoderLayer`` its
+        fast path, and with it the very bits of the validation loss."""
+        self._switch.on = False
+        for handle in self._passing:
+            handle.remove()
+        self._passing = []
+
+    def _watched(self, root: nn.Module) -> list[tuple[nn.Module, See]]:
+        """Every module with a hook, and what the hook calls; every layer has one, with or without sites at its ends."""
+        r = self._recorder
+        watched: list[tuple[nn.Module, See]] = []
+        ends: dict[int, tuple[nn.Module, list[int | None]]] = {id(m): (m, [None, None]) for m in layers(root)}
+        for index, site in enumerate(self.sites):
+            if site.role in ("input", "output"):
+                ends[id(site.module)][1][site.role == "output"] = index
+            else:
+                watched.append((site.module, _see(r, index, site)))
+                watched += [(part, lambda m, a, k, out: r.part(m, out)) for part in site.parts]
+        for module, (came, went) in ends.values():
+            watched.append((module, lambda m, a, k, out, came=came, went=went: r.layer(came, went, m, a, out)))
+        return watched
+
+
+def _see(r: Recorder, index: int, site: Site) -> See:
+    """What the hook of a site that isn't a layer's input or output calls."""
+    if site.role == "norm":
+        return lambda m, a, k, out: r.norm(index, m, out)
+    if site.role == "recurrent":
+        return lambda m, a, k, out: r.recurrent(index, m, out)
+    if site.role == "attention" and not site.parts:
+        return lambda m, a, k, out: r.multihead(index, m, a, k, out)  # type: ignore[arg-type]
+    if site.role == "attention":
+        return lambda m, a, k, out: r.written_attention(index, out)
+    if site.role == "softmax":
+        return lambda m, a, k, out: r.softmax(index, m, a, out)  # type: ignore[arg-type]
+    return lambda m, a, k, out: r.activation(index, a, out)
+
+
+def _compiled(root: nn.Module) -> set[int]:
+    """Ids of the modules within one that ``torch.compile`` or ``module.compile()`` was called on."""
+    tops = [
+        m
+        for m in root.modules()
+        if type(m).__name__ == "OptimizedModule" or getattr(m, "_compiled_call_impl", None) is not None
+    ]
+    return {id(m) for top in tops for m in top.modules()}

@@ -1,0 +1,153 @@
+"""How sharp attention is: entropy of its weights relative to uniform. Pure kernels: tensors in, tensors out, no sync.
+
+Shapes: N samples, H heads, T queries, S keys, E model width, D head width. Only a few samples and queries are looked at
+(:data:`SAMPLES`, :data:`QUERIES`), with all of their keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+SAMPLES = 2
+QUERIES = 16
+KEYS = 1024  # of longer sequences the first so many keys
+MASKED = -1e4  # a logit at or below is a mask, not a score
+
+COLUMNS = ("entropy", "sharpest", "logit")
+_INF = float("inf")
+_NAN = float("nan")
+
+
+def attention_stats(logits: Tensor) -> Tensor:
+    """Return entropy over uniform (median and minimum over heads) and the largest absolute logit, ``(3,)``.
+
+    Args:
+        logits: ``(N, H, T, S)`` before softmax; masked ones at or below -10,000. A query with fewer than two keys left
+            says nothing; NaN where none says anything.
+    """
+    logits = logits.float()
+    allowed = logits > MASKED
+    keys = torch.count_nonzero(allowed, -1)
+    log_p = torch.log_softmax(logits.masked_fill(~allowed, MASKED), -1)
+    entropy = -(log_p.exp() * log_p).masked_fill(~allowed, 0.0).sum(-1)
+    relative = torch.where(keys > 1, entropy / keys.clamp(min=2).log(), _NAN)
+    heads = relative.transpose(0, 1).flatten(1).nanmean(1)
+    largest = logits.abs().masked_fill(~allowed, 0.0).amax()
+    sharpest = torch.where(torch.isnan(heads), _INF, heads).amin()
+    return torch.stack([heads.nanmedian(), torch.where(torch.isinf(sharpest), _NAN, sharpest), largest])
+
+
+def few(tensor: Tensor, dim: int, count: int) -> Tensor:
+    """Return a view of at most ``count`` evenly spaced entries along a dimension, the last one among them."""
+    size = tensor.shape[dim]
+    stride = -(-size // count)
+    index = (slice(None),) * dim + (slice((size - 1) % stride, None, stride),)
+    return tensor[index]
+
+
+def scores(query: Tensor, key: Tensor, heads: int, scale: float | None, *, causal: bool) -> Tensor | None:
+    """Return logits ``(N, H, T', S)`` of some queries from queries ``(N, T, H * D)`` and keys ``(N, S, G * D)``.
+
+    With fewer key than query heads (``G`` divides ``H``) each group of query heads shares one. None where the sizes
+    don't fit. ``scale`` defaults to ``1 / sqrt(D)``.
+    """
+    if query.shape[-1] % heads:
+        return None
+    width = query.shape[-1] // heads
+    if key.shape[-1] % width or heads % max(1, key.shape[-1] // width):
+        return None
+    groups = key.shape[-1] // width
+    at = few(torch.arange(query.shape[1], device=query.device), 0, QUERIES)
+    q = few(query, 1, QUERIES).float().unflatten(-1, (heads, width)).transpose(1, 2)
+    k = key.float().unflatten(-1, (groups, width)).transpose(1, 2).repeat_interleave(heads // groups, 1)
+    logits = q @ k.transpose(-1, -2) * (width**-0.5 if scale is None else scale)
+    if causal and query.shape[1] >= key.shape[1]:
+        logits = logits.masked_fill(torch.arange(k.shape[2], device=q.device) > at[:, None], float("-inf"))
+    return logits
+
+
+def written_logits(module: nn.Module, made: Sequence[Tensor], heads: int) -> Tensor | None:
+    """Return logits ``(N, H, T', S)`` of an attention written by hand from what its layers made.
+
+    Args:
+        module: the attention; its ``scale`` (or ``scaling``) and ``is_causal`` (or ``causal``) are heeded.
+        made: queries and keys ``(N, T, H * D)``, or one tensor ``(N, T, 3 * H * D)`` of queries, keys, values.
+        heads: number of heads.
+
+    What the module does to queries and keys afterwards isn't known: rotary embeddings, relative positions and masks
+    other than a causal one are left out, so this is how sharp attention is before them.
+    """
+    if len(made) == 1:
+        if made[0].shape[-1] % 3:
+            return None
+        query, key, _ = made[0].chunk(3, -1)
+    else:
+        query, key = made
+    scale = next((s for a in ("scale", "scaling") if isinstance(s := getattr(module, a, None), float)), None)
+    causal = any(getattr(module, a, False) is True for a in ("is_causal", "causal"))
+    causal = causal or "causal" in type(module).__name__.lower()
+    return scores(query, key, heads, scale, causal=causal)
+
+
+def multihead_logits(module: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
+    """Return logits ``(N, H, T', S)`` of a few samples and queries of one call, masks included.
+
+    Queries and keys are projected again for these samples only (a share of ``2 / batch`` of the layer's own work). None
+    for what isn't covered: nested tensors, keys added by ``bias_k``.
+    """
+    names = ("query", "key", "value", "key_padding_mask", "need_weights", "attn_mask", "average_attn_weights")
+    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    query, key = given["query"].detach(), given["key"].detach()
+    if query.is_nested or module.bias_k is not None:
+        return None
+    if query.ndim == 2:
+        query, key = query.unsqueeze(0), key.unsqueeze(0)
+    elif not module.batch_first:
+        query, key = query.transpose(0, 1), key.transpose(0, 1)
+    picked = few(torch.arange(query.shape[0], device=query.device), 0, SAMPLES)
+    q, k = few(few(query, 0, SAMPLES), 1, QUERIES), few(key, 0, SAMPLES)[:, :KEYS]
+    weights = _weights(module)
+    with torch.autocast(q.device.type, enabled=False):
+        q, k = (F.linear(x.to(w.dtype), w, b) for x, (w, b) in zip((q, k), weights, strict=True))
+        logits = scores(q, k, module.num_heads, None, causal=False)
+    if logits is None:
+        return None
+    at = few(torch.arange(query.shape[1], device=query.device), 0, QUERIES)
+    logits = _masked(logits, given.get("attn_mask"), picked, at, module.num_heads)
+    padding = given.get("key_padding_mask")
+    if padding is not None:
+        padding = padding.unsqueeze(0) if padding.ndim == 1 else padding
+        logits = _add(logits, few(padding, 0, SAMPLES)[:, None, None, :KEYS])
+    return logits
+
+
+def _weights(module: nn.MultiheadAttention) -> tuple[tuple[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]:
+    """Weight and bias of the query and of the key projection."""
+    width = module.embed_dim
+    bias = None if module.in_proj_bias is None else module.in_proj_bias.detach()
+    biases = (None, None) if bias is None else (bias[:width], bias[width : 2 * width])
+    if module.in_proj_weight is not None:
+        whole = module.in_proj_weight.detach()
+        return (whole[:width], biases[0]), (whole[width : 2 * width], biases[1])
+    return (module.q_proj_weight.detach(), biases[0]), (module.k_proj_weight.detach(), biases[1])
+
+
+def _masked(logits: Tensor, mask: Tensor | None, picked: Tensor, at: Tensor, heads: int) -> Tensor:
+    """Apply a mask ``(T, S)`` or ``(N * H, T, S)``: True or -inf = may not be seen."""
+    if mask is None:
+        return logits
+    mask = mask.detach()
+    if mask.ndim == 3:
+        mask = mask.unflatten(0, (-1, heads)).index_select(0, picked)
+    return _add(logits, mask.index_select(-2, at)[..., :KEYS])
+
+
+def _add(logits: Tensor, mask: Tensor) -> Tensor:
+    if mask.dtype == torch.bool:
+        return logits.masked_fill(mask, float("-inf"))
+    return logits + mask.float()

@@ -1,0 +1,102 @@
+"""Forward hooks that can't hurt: they never raise, never follow a copy of the module, and vanish under compile.
+
+Inside a compiled region nothing is measured. Measured with torch 2.13 on six Linear-ReLU pairs, two cached graphs and no
+graph break are possible when the body writes into a preallocated buffer under a plain flag, but it triples the time to
+compile (inductor: 24 s instead of 8 s) and, with ``backend="eager"`` and non-reentrant checkpointing, makes the user's
+backward raise. A hook that returns at once under :func:`torch.compiler.is_compiling` leaves one graph with the same
+operations and costs nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+See = Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], None]
+
+_graph_task: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: -1)
+_functorch: Callable[[Tensor], bool] = getattr(
+    getattr(torch._C, "_functorch", None), "is_functorch_wrapped_tensor", lambda tensor: False
+)
+
+
+class Switch:
+    """Whether hooks look at what passes, and what went wrong when they did."""
+
+    def __init__(self) -> None:
+        self.on = False
+        self.error: Exception | None = None
+
+
+class Hook:
+    """One forward hook: calls ``see`` in a training call on a sampled step, and only there.
+
+    Left out are recomputation in backward (activation checkpointing would count twice), modules in eval mode (a
+    teacher's or a validation pass), and compiled regions. What ``see`` raises is kept in the switch, which goes off.
+    """
+
+    def __init__(self, switch: Switch, see: See) -> None:
+        self.switch = switch
+        self.see = see
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        # the order matters: under compile nothing of ours may be read, or flipping the flag would recompile
+        if torch.compiler.is_compiling() or not self.switch.on:
+            return
+        if not module.training or _graph_task() != -1:
+            return
+        try:
+            with torch.no_grad():
+                self.see(module, args, kwargs, output)
+        except Exception as error:
+            self.switch.on = False
+            self.switch.error = error
+
+    def attach(self, module: nn.Module) -> RemovableHandle:
+        """Register it on a module."""
+        return module.register_forward_hook(self, with_kwargs=True)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Callable[..., None]:
+        return _nothing()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # what is unpickled does nothing and needs nothing of this package
+        return getattr, (contextlib.nullcontext(), "__exit__")
+
+
+def _nothing() -> Callable[..., None]:
+    return contextlib.nullcontext().__exit__
+
+
+def first_tensor(data: Any) -> Tensor | None:
+    """Return the first tensor that can be measured in what a module took or gave, or None."""
+    if isinstance(data, Tensor):
+        return measurable(data)
+    if isinstance(data, nn.utils.rnn.PackedSequence):
+        return measurable(data.data)
+    if isinstance(data, (tuple, list)):
+        return first_tensor(data[0]) if data else None
+    if isinstance(data, dict):
+        return next((t for t in map(first_tensor, data.values()) if t is not None), None)
+    return None
+
+
+def measurable(tensor: Tensor) -> Tensor | None:
+    """Return a plain detached view of a tensor whose values can be read here, else None.
+
+    Not sharded ones (a local shard isn't the output), nested, sparse or integer ones, nor those of ``vmap`` and of a
+    CUDA graph under capture.
+    """
+    if not tensor.is_floating_point() or tensor.layout != torch.strided or tensor.is_nested:
+        return None
+    if tensor.ndim == 0 or tensor.numel() == 0 or hasattr(tensor, "to_local") or _functorch(tensor):
+        return None
+    if tensor.is_cuda and torch.cuda.is_current_stream_capturing():
+        return None
+    tensor = tensor.detach()
+    return tensor if type(tensor) is Tensor else tensor.as_subclass(Tensor)

@@ -1,0 +1,192 @@
+"""Statistics of activations from a strided sample. Pure kernels: tensors in, tensors out, no sync, no random numbers.
+
+Shapes: N entries measured together, B samples, P positions (time, height x width), U units, K columns.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_diag.probes.activation_curves import Curve
+
+ELEMENTS = 16_384  # elements sampled of one output
+UNITS = 256  # of so many units, always the same ones; a share of them has a standard error of at most 3 %
+SAMPLES = 64  # and of so many samples; what is left of the budget goes to positions
+DEAD_ROWS = 1000  # rows without a sign of life after which a unit is dead ...
+DEAD_BATCHES = 20  # ... and batches: one odd batch says nothing
+RATE = 0.1  # weight of the newest batch in a unit's saturated rate
+ALWAYS = 0.95  # a unit is saturated when more than this share of its rows is
+
+COLUMNS = ("dead", "saturated", "saturated_units", "mean", "std", "nonfinite", "variation")
+_WORST = (1.0, 1.0, 1.0, 0.0, 0.0, 1.0, -1.0)  # over several layers that share a module: the largest, mean or smallest
+_INF = float("inf")
+_NAN = float("nan")
+
+
+class Memory(NamedTuple):
+    """What is remembered of N entries from one sampled batch to the next.
+
+    Attributes:
+        units: ``(N, 3, U)``: rows and batches since the unit was last active, its saturated rate.
+        entry: ``(N, 5)``: rows and batches seen, lowest and highest value, share of exact zeros.
+    """
+
+    units: Tensor
+    entry: Tensor
+
+    @classmethod
+    def fresh(cls, units: int, device: torch.device) -> Memory:
+        """Return the memory of one entry that has seen nothing."""
+        return cls(torch.zeros(1, 3, units, device=device), torch.zeros(1, 5, device=device))
+
+
+def sample(tensor: Tensor, dim: int, turn: int = 0) -> Tensor:
+    """Return a float32 copy ``(B, P, U)`` of at most 16,384 elements, strided through samples, positions and units.
+
+    Args:
+        tensor: any output; dimension 0 counts samples (a tensor of one dimension is one sample).
+        dim: dimension that counts units.
+        turn: moves the first sample and position along, so that in time all are seen; the units stay the same.
+    """
+    x = tensor.detach()
+    if x.ndim == 1:
+        x, dim = x.unsqueeze(0), 1
+    x = x.movedim(dim, -1)
+    x = x[..., :: -(-x.shape[-1] // UNITS)]
+    rows = max(1, ELEMENTS // max(1, x.shape[-1]))
+    x = _every(x, 0, min(SAMPLES, rows), turn)
+    x = x.flatten(1, -2) if x.ndim > 2 else x.unsqueeze(1)
+    x = _every(x, 1, max(1, rows // max(1, x.shape[0])), 7 * turn)
+    return x.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+
+
+def measure(output: Tensor, given: Tensor, memory: Memory, curve: Curve) -> tuple[Tensor, Memory]:
+    """Return statistics ``(N, K)`` in the order of :data:`COLUMNS`, and the memory for the next batch.
+
+    Args:
+        output: sampled outputs ``(N, B, P, U)``.
+        given: what the curve's limits are on, same shape: the outputs, or the inputs.
+        memory: what was remembered of the batches before.
+        curve: flat regions; what it doesn't have is NaN in the result.
+    """
+    rows = output.shape[1] * output.shape[2]
+    entry = _remember(output, memory.entry, rows, values=curve.guess)
+    nan = torch.full_like(entry[:, 0], _NAN)
+    units, dead, flat, stuck = memory.units, nan, nan, nan
+    if curve.can_die or curve.can_saturate:
+        off, saturated = _masks(given, curve)
+        units = _age(off, saturated, memory, rows)
+    if curve.can_die:
+        ripe = (entry[:, 0] >= DEAD_ROWS) & (entry[:, 1] >= DEAD_BATCHES)
+        silent = (units[:, 0] >= DEAD_ROWS) & (units[:, 1] >= DEAD_BATCHES)
+        dead = torch.where(ripe, silent.float().mean(1), nan)
+    if curve.can_saturate:
+        flat = _share(saturated)
+        stuck = (units[:, 2] > ALWAYS).float().mean(1)
+    elif curve.off_below is not None:
+        flat = _share(off)
+    if curve.guess:
+        like_relu, like_tanh = _guess(entry)
+        dead = torch.where(like_relu, dead, nan)
+        flat, stuck = torch.where(like_tanh, flat, nan), torch.where(like_tanh, stuck, nan)
+    mean, std, variation = moments(output)
+    bad = _share(~torch.isfinite(output))
+    return torch.stack([dead, flat, stuck, mean, std, bad, variation], dim=1), Memory(units, entry)
+
+
+def moments(output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return mean, standard deviation and variation between samples of outputs ``(N, B, P, U)``, each ``(N,)``.
+
+    The variation is the root mean square deviation of each unit and position from its own mean over the samples, over
+    the root mean square of all values: 0 when every sample gives the same (also when all is 0), NaN for a single
+    sample. The total variance is the one within samples plus that of their means, so that large means don't cancel.
+    """
+    centers = output.mean(1, keepdim=True)
+    within = _mean_square(output - centers)
+    mean = centers.mean((1, 2, 3))
+    std = (within + _mean_square(centers - mean[:, None, None, None])).sqrt()
+    size = torch.hypot(mean, std)
+    variation = within.sqrt() / torch.where(size == 0, 1.0, size)
+    return mean, std, variation if output.shape[1] > 1 else torch.full_like(mean, _NAN)
+
+
+def worst(stats: Tensor) -> Tensor:
+    """Join the statistics ``(N, K)`` of N layers that share one module, ``(K,)``: the worst, NaNs left out."""
+    if stats.shape[0] == 1:
+        return stats[0]
+    columns = []
+    for column, sign in zip(stats.unbind(1), _WORST, strict=True):
+        if sign == 0.0:
+            columns.append(torch.nanmean(column))
+            continue
+        largest = torch.where(torch.isnan(column), -_INF, sign * column).amax()
+        columns.append(torch.where(largest == -_INF, _NAN, sign * largest))
+    return torch.stack(columns)
+
+
+def _every(x: Tensor, dim: int, count: int, turn: int) -> Tensor:
+    """At most ``count`` entries along a dimension, evenly strided, the first one moving with ``turn``."""
+    size = x.shape[dim]
+    stride = -(-size // count) if size > count else 1
+    if stride == 1:
+        return x
+    wanted = size // stride  # with every first entry there are at least so many
+    return x.narrow(dim, turn % stride, size - turn % stride)[
+        (slice(None),) * dim + (slice(None, None, stride),)
+    ].narrow(dim, 0, wanted)
+
+
+def _masks(given: Tensor, curve: Curve) -> tuple[Tensor, Tensor]:
+    """Where values are off and where they are saturated; a NaN is neither."""
+    none = torch.zeros_like(given, dtype=torch.bool)
+    off = given == curve.off_at if curve.off_at is not None else none
+    if curve.off_below is not None:
+        off = given <= curve.off_below
+    saturated = none if curve.low is None else given <= curve.low
+    if curve.high is not None:
+        saturated = saturated | (given >= curve.high)
+    return off, saturated
+
+
+def _age(off: Tensor, saturated: Tensor, memory: Memory, rows: int) -> Tensor:
+    """The units' memory ``(N, 3, U)`` one batch later."""
+    active = ~off.flatten(1, 2).all(1)
+    rate = saturated.float().mean((1, 2))
+    first = memory.entry[:, None, 1] == 0
+    silent_rows, silent_batches, before = memory.units.unbind(1)
+    return torch.stack(
+        [
+            torch.where(active, 0.0, silent_rows + rows),
+            torch.where(active, 0.0, silent_batches + 1),
+            torch.where(first, rate, torch.lerp(before, rate, RATE)),
+        ],
+        dim=1,
+    )
+
+
+def _mean_square(x: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(x, dim=(1, 2, 3)).square() / x[0].numel()
+
+
+def _share(mask: Tensor) -> Tensor:
+    return torch.count_nonzero(mask.flatten(1), dim=1) / mask[0].numel()
+
+
+def _remember(output: Tensor, entry: Tensor, rows: int, *, values: bool) -> Tensor:
+    """The entries' memory ``(N, 5)`` one batch later; lowest, highest and zeros only with ``values``."""
+    seen, batches, low, high, zeros = entry.unbind(1)
+    if values:
+        lowest, highest = torch.aminmax(output.flatten(1), dim=1)
+        low, high = torch.fmin(low, lowest), torch.fmax(high, highest)
+        zeros = torch.maximum(zeros, _share(output == 0))
+    return torch.stack([seen + rows, batches + 1, low, high, zeros], dim=1)
+
+
+def _guess(entry: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether values ``(N,)`` look as if a ReLU, or a tanh, had made them."""
+    low, high, zeros = entry[:, 2], entry[:, 3], entry[:, 4]
+    like_relu = (low >= 0) & (zeros > 0)
+    return like_relu, (low < 0) & (low >= -1) & (high <= 1)
