@@ -27,9 +27,11 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--jobs", type=int, default=2, help="processes")
         if name == "run":
             sub.add_argument("--fresh", action="store_true", help="train again what the cache holds")
+            sub.add_argument("--refresh", action="store_true", help="the same where other measuring code made it")
             sub.add_argument("--plain", action="store_true", help="without Diagnostics: for the harm alone")
         if name == "score":
             sub.add_argument("--out", type=Path, help="write the tables to this Markdown file")
+            sub.add_argument("--provisional", action="store_true", help="label groups with too few seeds by size")
             sub.add_argument("--runs", action="store_true", help="print every miss and false alarm")
     return parser
 
@@ -48,7 +50,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.command == "list":
         print("\n".join(c.name for c in todo))
     elif args.command == "run":
-        print(f"{sweep(todo, args.cache, jobs=args.jobs, watch=not args.plain, fresh=args.fresh)} runs made")
+        how = {"watch": not args.plain, "fresh": args.fresh, "refresh": args.refresh}
+        print(f"{sweep(todo, args.cache, jobs=args.jobs, **how)} runs made")
     elif args.command == "harm":
         from benchmarks.zoo.tables import harm_table
 
@@ -56,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     else:
         from benchmarks.zoo.score import score
 
-        text = score(todo, args.cache, runs=args.runs, jobs=args.jobs)
+        text = score(todo, args.cache, runs=args.runs, jobs=args.jobs, provisional=args.provisional)
         print(text)
         if args.out is not None:
             args.out.write_text(text + "\n")

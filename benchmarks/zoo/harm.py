@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from benchmarks.zoo.truth import LEAKS
 MIN_SEEDS = 3
 P_LIMIT, D_LIMIT = 0.05, 0.5
 ACCURACY_MARGIN, LOSS_MARGIN = 0.01, 0.02
+GUESS_ACCURACY, GUESS_LOSS = 0.03, 0.08
 CONTROL_ACCURACY, CONTROL_LOSS = 0.05, 0.15  # a "healthy" variation may cost this much and still be called healthy
 
 
@@ -96,8 +97,18 @@ def healthy_sd(results: Mapping[Config, Mapping[str, Any]], task: str) -> float:
     return float(np.std(scores, ddof=1)) / scale
 
 
-def label(results: Mapping[Config, Mapping[str, Any]]) -> dict[tuple[str, str, float], Harm]:
-    """Label every group that has runs with a twin."""
+def guess(harm: Harm, *, accuracy: bool) -> Harm:
+    """Provisional label of a group with too few seeds: harmful from 3 points or 8 % on, else grey."""
+    if harm.label != "unknown":
+        return harm
+    large = harm.change < -(GUESS_ACCURACY if accuracy else GUESS_LOSS)
+    return replace(harm, label="harmful" if large else "grey")
+
+
+def label(
+    results: Mapping[Config, Mapping[str, Any]], *, provisional: bool = False
+) -> dict[tuple[str, str, float], Harm]:
+    """Label every group that has runs with a twin; ``provisional`` also those with too few seeds."""
     changes: dict[tuple[str, str, float], list[float]] = defaultdict(list)
     accuracy: dict[str, bool] = {}
     for config, result in results.items():
@@ -106,7 +117,10 @@ def label(results: Mapping[Config, Mapping[str, Any]]) -> dict[tuple[str, str, f
             changes[config.group].append(change(result, twin))
             accuracy[config.task] = result["kind"] in ("classification", "gan")
     sds = {task: healthy_sd(results, task) for task in accuracy}
-    return {
+    labels = {
         group: judge(found, accuracy=accuracy[group[0]], healthy_sd=sds[group[0]], control=group[1] in CONTROLS)
         for group, found in changes.items()
     }
+    if provisional:
+        labels = {group: guess(harm, accuracy=accuracy[group[0]]) for group, harm in labels.items()}
+    return labels

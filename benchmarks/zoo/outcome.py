@@ -24,7 +24,7 @@ class Outcome:
         onset: last step before the fault.
         hit: the first expected alarm after the onset, on time or late; None = missed.
         on_time: whether ``hit`` came by the deadline.
-        place: whether ``hit`` names a right place first; None where no place is known.
+        place: whether the expected alarms name a right place first; None where no place is known.
         cause: whether the first cause is an accepted one.
         early: alarms before the onset: false ones.
         unrelated: rules at warning or worse that neither are expected nor belong to an accepted first cause.
@@ -44,6 +44,11 @@ class Outcome:
     early: tuple[Alarm, ...]
     unrelated: tuple[str, ...]
     misleading: tuple[str, ...]
+
+    @property
+    def hinted(self) -> bool:
+        """Whether an expected rule was said at any severity."""
+        return self.hit is not None or bool(set(self.verdict.infos) & set(self.truth.must))
 
     @property
     def delay(self) -> float | None:
@@ -75,7 +80,7 @@ def outcome(config: Config, result: Mapping[str, Any], harm: Harm, verdict: Verd
         onset=onset,
         hit=hit,
         on_time=hit is not None and hit.step <= onset + truth.deadline * steps,
-        place=_place(truth, hit, result["where"]),
+        place=_place(truth, expected, result["where"]),
         cause=right_cause,
         early=tuple(a for a in verdict.alarms if a.step <= onset),
         unrelated=tuple(a.rule for a in later if a.rule not in accepted),
@@ -83,11 +88,14 @@ def outcome(config: Config, result: Mapping[str, Any], harm: Harm, verdict: Verd
     )
 
 
-def _place(truth: Truth, hit: Alarm | None, names: list[str]) -> bool | None:
-    """Whether the first place named is one at fault: the same name, or the module that holds the parameter."""
-    if not truth.place or not names or hit is None:
+def _place(truth: Truth, expected: list[Alarm], names: list[str]) -> bool | None:
+    """Whether the first place named is one at fault: the same name, or the module that holds the parameter.
+
+    The first expected alarm that names any place counts (a loss has none); None where nothing expected was said.
+    """
+    if not truth.place or not names or not expected:
         return None
-    if not hit.where:
+    named = next((alarm.where[0] for alarm in expected if alarm.where), None)
+    if named is None:
         return False
-    named = hit.where[0]
     return any(n == named or n.startswith(f"{named}.") or named.startswith(f"{n}.") for n in names)

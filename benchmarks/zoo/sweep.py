@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.zoo.digest import package_digest
 from benchmarks.zoo.grid import Config
 from benchmarks.zoo.train import RESULT, planned, run
 
@@ -59,16 +60,18 @@ def _cancelling(pool: ProcessPoolExecutor) -> Iterator[None]:
 
 
 def sweep(
-    chosen: Iterable[Config], cache: Path, *, jobs: int = 2, watch: bool = True, fresh: bool = False, nice: int = 15
-) -> int:
+    chosen: Iterable[Config], cache: Path, *, jobs: int = 2, watch: bool = True, fresh: bool = False,
+    refresh: bool = False, nice: int = 15,
+) -> int:  # fmt: skip
     """Train what is missing; return the number of runs made.
 
-    A stored run without a record is made again when ``watch`` asks for one.
+    A stored run without a record is made again when ``watch`` asks for one; with ``refresh`` also one whose record was
+    made by another version of the measuring code.
     """
     todo = []
     for config in chosen:
         old = None if fresh else load(cache, config)
-        if old is None or (watch and not old["watched"]):
+        if old is None or (watch and (not old["watched"] or (refresh and old.get("package") != package_digest()))):
             todo.append(config)
     for name in THREADS:
         os.environ[name] = "1"

@@ -57,16 +57,17 @@ def rule_table(found: Sequence[Outcome]) -> str:
             runs = [o for o in found if o.harm.label == kind]
             counts.append(share(sum(o in fired for o in runs), len(runs)))
         ran = sum(rule in o.verdict.ran for o in found)
+        notes = sum(rule in o.verdict.infos for o in found if o.harm.label == "healthy")
         rows.append((rule, *counts, share(len(hits), len(wanted)), percent(median(delays)) if delays else "-",
-                     len(other), sum(rule in o.verdict.infos for o in found), percent(ran / len(found))))  # fmt: skip
+                     len(other), notes, percent(ran / len(found))))  # fmt: skip
     head = ("rule", "healthy", "benign", "said where expected", "median delay", "on other harmful runs",
-            "infos", "runs judged")  # fmt: skip
+            "notes on healthy", "runs judged")  # fmt: skip
     return table(head, rows)
 
 
 def operator_table(found: Sequence[Outcome]) -> str:
     """Per operator, harmful groups only."""
-    shipped, rows = shipped_rules(), []
+    rows = []
     for operator in sorted({o.config.operator for o in found}):
         runs = [o for o in found if o.config.operator == operator and o.harm.label == "harmful"]
         if not runs:
@@ -75,7 +76,7 @@ def operator_table(found: Sequence[Outcome]) -> str:
         placed = [o.place for o in runs if o.place is not None]
         causes = Counter(o.verdict.cause or "none" for o in runs).most_common(2)
         rows.append((
-            operator if shipped & set(runs[0].truth.must) else f"{operator} (no rule shipped)",
+            operator if any(set(o.verdict.ran) & set(o.truth.must) for o in runs) else f"{operator} (not judged)",
             share(sum(o.on_time for o in runs), len(runs)),
             sum(o.hit is not None for o in runs), sum(o.first_alarm is not None for o in runs),
             percent(median(delays)) if delays else "-", f"{sum(o.cause for o in runs)}",
