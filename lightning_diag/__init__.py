@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lightning_diag.detectors.base import Detector
     from lightning_diag.diagnosis import Diagnosis
     from lightning_diag.finding import Finding, Severity
-    from lightning_diag.monitors import Diagnostics, GradientMonitor, StabilityMonitor, findings
+    from lightning_diag.monitors import ClassErrorMonitor, Diagnostics, GradientMonitor, StabilityMonitor, findings
     from lightning_diag.observation import Observation
     from lightning_diag.reading import Reading
     from lightning_diag.record import load
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ClassErrorMonitor": "lightning_diag.monitors",
     "Detector": "lightning_diag.detectors.base",
     "Diagnosis": "lightning_diag.diagnosis",
     "Diagnostics": "lightning_diag.monitors",
@@ -40,6 +41,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ClassErrorMonitor",
     "Detector",
     "Diagnosis",
     "Diagnostics",

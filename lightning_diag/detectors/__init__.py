@@ -1,6 +1,11 @@
 """The rules: one detector = one rule = one file. Pure host code that eats readings and returns findings."""
 
 from lightning_diag.detectors.base import Detector
+from lightning_diag.detectors.class_collapsed import ClassCollapsed
+from lightning_diag.detectors.class_confused import ClassConfused
+from lightning_diag.detectors.class_drift import ClassDrift
+from lightning_diag.detectors.class_imbalanced import ClassImbalanced
+from lightning_diag.detectors.class_neglected import ClassNeglected
 from lightning_diag.detectors.fit_overfitting import FitOverfitting
 from lightning_diag.detectors.fit_too_good import FitTooGood
 from lightning_diag.detectors.fit_underfitting import FitUnderfitting
@@ -21,6 +26,11 @@ from lightning_diag.detectors.update_too_large import UpdateTooLarge
 from lightning_diag.detectors.update_too_small import UpdateTooSmall
 
 __all__ = [
+    "ClassCollapsed",
+    "ClassConfused",
+    "ClassDrift",
+    "ClassImbalanced",
+    "ClassNeglected",
     "Detector",
     "FitOverfitting",
     "FitTooGood",

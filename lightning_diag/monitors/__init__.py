@@ -1,8 +1,9 @@
 """Lightning callbacks that users add to a trainer. The only room that imports Lightning."""
 
 from lightning_diag.monitors.base import Monitor, findings
+from lightning_diag.monitors.class_error import ClassErrorMonitor
 from lightning_diag.monitors.diagnostics import Diagnostics
 from lightning_diag.monitors.gradient import GradientMonitor
 from lightning_diag.monitors.stability import StabilityMonitor
 
-__all__ = ["Diagnostics", "GradientMonitor", "Monitor", "StabilityMonitor", "findings"]
+__all__ = ["ClassErrorMonitor", "Diagnostics", "GradientMonitor", "Monitor", "StabilityMonitor", "findings"]

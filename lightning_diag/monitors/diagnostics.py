@@ -11,11 +11,14 @@ from lightning_diag._schedule import Schedule
 from lightning_diag.errors import ConfigurationError
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.monitors.base import Monitor
+from lightning_diag.monitors.class_error import ClassErrorMonitor
 from lightning_diag.monitors.gradient import GradientMonitor
 from lightning_diag.monitors.session import Options, Parts
 from lightning_diag.monitors.stability import StabilityMonitor
 from lightning_diag.observation import Observation
 from lightning_diag.sinks.base import Sink
+
+DEFAULT: tuple[Callable[[], Monitor], ...] = (GradientMonitor, StabilityMonitor, ClassErrorMonitor)
 
 
 class Diagnostics(Monitor):
@@ -67,7 +70,7 @@ class Diagnostics(Monitor):
             if value is not None and not callable(value):
                 raise ConfigurationError(f"{name} must be callable or None, got {value!r}")
         Schedule(every_n_steps, budget)  # validates both
-        self.monitors = list(monitors) if monitors is not None else [GradientMonitor(), StabilityMonitor()]
+        self.monitors = [make() for make in DEFAULT] if monitors is None else list(monitors)
         for monitor in self.monitors:
             if not isinstance(monitor, Monitor):
                 raise ConfigurationError(f"monitors must be lightning_diag monitors, got {monitor!r}")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -18,10 +18,12 @@ from lightning_diag._pipeline import Guard, Pipeline
 from lightning_diag._schedule import Schedule
 from lightning_diag._transfer import Transfer
 from lightning_diag.detectors.base import Detector
+from lightning_diag.diagnosis import Diagnosis
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.monitors import trainer_view as view
 from lightning_diag.observation import Observation
 from lightning_diag.probes.base import Probe
+from lightning_diag.reading import Reading
 from lightning_diag.record import can_resume, new_run_dir
 from lightning_diag.sinks.base import RunInfo, Sink
 from lightning_diag.sinks.console import ConsoleSink
@@ -87,7 +89,7 @@ class Session:
         resumed = self._resume(saved)
         given = options.sinks
         if main and (given is None or any(isinstance(sink, RecordSink) for sink in given)):
-            self.run_dir = self._make_dir(trainer, None if saved is None else saved.get("run_dir"))
+            self.run_dir = self._make_dir(trainer, saved)
         unique = {type(probe): (owner, probe) for owner, probe in reversed(parts.probes)}
         self.pipeline = Pipeline(
             list(unique.values())[::-1],
@@ -114,7 +116,6 @@ class Session:
         self._started = time.perf_counter()
         self._step_at = -1
         self._global_step = -1
-        self._closed = False
 
     # ------------------------------------------------------------------ hooks of the lead monitor
 
@@ -166,12 +167,6 @@ class Session:
             if isinstance(sink, RecordSink):
                 sink.status = "failed" if failed else "finished"
         self.pipeline.finish(failed=failed)
-        if not self._closed and any(isinstance(sink, RecordSink) for sink in self.pipeline.sinks):
-            self._closed = True
-            try:
-                report.write(cast(Path, self.run_dir))
-            except Exception as error:
-                self.guard.tell("the report", error)
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain data that goes into the user's checkpoint."""
@@ -204,10 +199,11 @@ class Session:
             self.guard.tell("resuming diagnostics from the checkpoint", error)
             return None
 
-    def _make_dir(self, trainer: Any, saved: str | None) -> Path | None:
+    def _make_dir(self, trainer: Any, saved: Mapping[str, Any] | None) -> Path | None:
         try:
-            if saved is not None and can_resume(Path(saved)):
-                return Path(saved)
+            old = None if saved is None else saved.get("run_dir")
+            if saved is not None and old and can_resume(Path(old), int(saved["step"])):
+                return Path(old)
             if self.options.run_dir is not None:
                 return _free(Path(self.options.run_dir))
             return new_run_dir(view.root_dir(trainer))
@@ -218,7 +214,7 @@ class Session:
     def _sinks(self, trainer: Any) -> list[Sink]:
         if self.options.sinks is not None:
             return list(self.options.sinks)
-        sinks: list[Sink] = [] if self.run_dir is None else [RecordSink()]
+        sinks: list[Sink] = [] if self.run_dir is None else [RecordSink(), _ReportSink()]
         found_wandb = False
         for logger in view.loggers(trainer):
             try:
@@ -240,6 +236,23 @@ class Session:
             trainer.should_stop = True
         if self.options.on_finding is not None:
             self.options.on_finding(finding)
+
+
+class _ReportSink(Sink):
+    """Draws the report once the record is closed, before the console names it."""
+
+    def open(self, run: RunInfo) -> None:
+        self._run_dir = run.run_dir
+
+    def reading(self, reading: Reading) -> None:
+        """Nothing to do: the report is drawn from the record."""
+
+    def finding(self, finding: Finding) -> None:
+        """Nothing to do: the report is drawn from the record."""
+
+    def close(self, diagnosis: Diagnosis) -> None:
+        if self._run_dir is not None:
+            report.write(self._run_dir)
 
 
 def _free(path: Path) -> Path:

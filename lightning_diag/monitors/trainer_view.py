@@ -42,6 +42,7 @@ def plan(trainer: Any) -> dict[str, Any]:
         "planned_steps": _planned(trainer),
         "steps_per_epoch": _steps_per_epoch(trainer),
         "batch_size": _batch_size(trainer),
+        "names": _class_names(trainer),
     }
 
 
@@ -140,6 +141,15 @@ def _batch_size(trainer: Any) -> int | None:
     loader = getattr(trainer, "train_dataloader", None)
     size = getattr(loader, "batch_size", None)
     return size if isinstance(size, int) else None
+
+
+def _class_names(trainer: Any) -> dict[str, tuple[str, ...]]:
+    """Class names of the training set, where it has them (torchvision's ``classes``)."""
+    data = getattr(getattr(trainer, "train_dataloader", None), "dataset", None)
+    names = getattr(data, "classes", None) or getattr(getattr(data, "dataset", None), "classes", None)
+    if isinstance(names, (list, tuple)) and len(names) > 1:
+        return {"class": tuple(str(name) for name in names)}
+    return {}
 
 
 def _clip(trainer: Any) -> float | None:

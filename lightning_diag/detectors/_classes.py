@@ -1,0 +1,103 @@
+"""What the rules over class counts share: reading the counts, names, binomial bounds, false discovery control."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_diag.errors import NotMeasurable
+from lightning_diag.reading import Reading
+
+Array = NDArray[np.float64]
+SETTLE_STEPS = 80  # optimizer steps in which every class moves: nothing is judged before
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Counts of one validation pass over K classes.
+
+    Attributes:
+        support: samples of each class, ``(K,)``.
+        right: of these, predicted as that class.
+        predicted: samples predicted as each class.
+        confusion: true x predicted ``(K, K)``, or None above 64 classes.
+        names: K names.
+    """
+
+    support: Array
+    right: Array
+    predicted: Array
+    confusion: Array | None
+    names: tuple[str, ...]
+
+    @property
+    def error(self) -> Array:
+        """Error per class, NaN without samples."""
+        return 1 - self.right / np.where(self.support > 0, self.support, np.nan)
+
+    @property
+    def total_error(self) -> float:
+        """Error over all samples."""
+        return float(1 - self.right.sum() / self.support.sum())
+
+
+def counts(reading: Reading) -> Pass:
+    """Return the pass of a validation reading.
+
+    Raises:
+        NotMeasurable: the reading holds no usable counts, or training has hardly begun.
+    """
+    support, right = reading.vector("class/support"), reading.vector("class/right")
+    predicted = reading.vector("class/predicted")
+    if support is None or right is None or predicted is None:
+        raise NotMeasurable("no class counts of a validation pass (predictions and integer targets were not found)")
+    if not np.isfinite(support).all() or support.sum() <= 0:
+        raise NotMeasurable("the validation pass held no labelled sample")
+    if reading.step < SETTLE_STEPS:
+        raise NotMeasurable(f"classes are judged after {SETTLE_STEPS} optimizer steps, saw {reading.step}")
+    names = reading.names("class")
+    if len(names) != support.size:
+        names = tuple(f"class {k}" for k in range(support.size))
+    return Pass(support, right, predicted, reading.vector("class/confusion"), names)
+
+
+def wilson(hits: Array | float, n: Array | float, z: float = 1.96) -> tuple[Array, Array]:
+    """Return lower and upper Wilson score bounds of a share (Wilson 1927); 0 and 1 where ``n`` is 0.
+
+    >>> low, high = wilson(2.0, 10.0)
+    >>> round(float(low), 3), round(float(high), 3)
+    (0.057, 0.51)
+    """
+    hits, n = np.asarray(hits, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    safe = np.maximum(n, 1e-12)
+    share = hits / safe
+    middle = (share + z * z / (2 * safe)) / (1 + z * z / safe)
+    half = z * np.sqrt(share * (1 - share) / safe + z * z / (4 * safe * safe)) / (1 + z * z / safe)
+    return np.where(n > 0, np.clip(middle - half, 0, 1), 0.0), np.where(n > 0, np.clip(middle + half, 0, 1), 1.0)
+
+
+def upper_tail(z: Array) -> Array:
+    """Return ``P(Z > z)`` of a standard normal per element; NaN gives 1 (no evidence)."""
+    return np.array([1.0 if math.isnan(v) else 0.5 * math.erfc(v / math.sqrt(2)) for v in np.ravel(z)])
+
+
+def false_discovery(p: Array, level: float) -> NDArray[np.bool_]:
+    """Return which p-values are discoveries at this false discovery rate (Benjamini & Hochberg 1995).
+
+    >>> false_discovery(np.array([0.001, 0.04, 0.03, 0.9]), 0.05).tolist()
+    [True, False, False, False]
+    """
+    order = np.argsort(p)
+    passed = p[order] <= level * np.arange(1, p.size + 1) / p.size
+    found = np.zeros(p.size, dtype=bool)
+    if passed.any():
+        found[order[: int(np.flatnonzero(passed)[-1]) + 1]] = True
+    return found
+
+
+def percent(share: float) -> str:
+    """Return a share in words, such as ``4 %``."""
+    return f"{100 * share:.0f} %" if share >= 0.095 or share == 0 else f"{100 * share:.1f} %"

@@ -1,0 +1,122 @@
+"""``classes/imbalanced``: the loss hardly sees some classes, and it shows."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from lightning_diag.detectors._arguments import number, whole
+from lightning_diag.detectors._classes import Array, Pass, counts, percent, wilson
+from lightning_diag.detectors.base import Detector
+from lightning_diag.errors import NotMeasurable
+from lightning_diag.finding import Finding, Severity
+from lightning_diag.reading import Reading
+
+NAMED = 5
+SAMPLES = 20.0  # training samples a class must have had a fair chance of before its share is judged
+
+
+class ClassImbalanced(Detector):
+    """Some classes are seen far less often in training than others, and are recognized less.
+
+    Catches:
+        Long-tailed data without a sampler or weights, a sampler that lost a class.
+
+    Formula:
+        Ratio of the largest to the class's number of training samples as the loss sees them (after the sampler), and
+        Wilson bounds (95 %) of its recall against the recall of the classes within half of the largest.
+
+    Reads:
+        ``class/train_support`` (accumulated over the run), ``class/support``, ``class/right``.
+
+    Args:
+        ratio: largest over smallest above which the training is imbalanced; higher = only extreme tails. Default 10
+            (Amazon SageMaker Debugger's ClassImbalance).
+        recall: share of the frequent classes' recall under which a rare class suffers; higher = sooner. Default 0.5.
+        support: validation samples a class needs. Default 10.
+
+    Fires when:
+        the ratio is exceeded: info; a warning when a rare class's recall is surely under the limit, twice in a row.
+
+    False alarms:
+        Imbalance that is learned anyway stays info.
+
+    Cost:
+        O(K) a validation pass.
+
+    Examples:
+        >>> detector = ClassImbalanced()
+        >>> train, right = np.array([500.0, 500.0, 20.0]), np.array([95.0, 95.0, 20.0])
+        >>> for epoch in range(2):
+        ...     values = {"class/support": np.full(3, 100.0), "class/right": right, "class/predicted": right,
+        ...               "class/train_support": train}
+        ...     found = detector.update(Reading(100 * (epoch + 1), epoch, values, stage="validation"))
+        >>> str(found.severity), found.where
+        ('warning', ('class 2',))
+
+    References:
+        Amazon SageMaker Debugger, list of built-in rules (ClassImbalance); Buda et al., A systematic study of the class
+        imbalance problem, Neural Networks 106, 2018 (arXiv:1710.05381).
+    """
+
+    rule: ClassVar[str] = "classes/imbalanced"
+    code: ClassVar[str] = "C005"
+    reads: ClassVar[tuple[str, ...]] = ("class/support", "class/train_support")
+    severity: ClassVar[Severity] = Severity.WARNING
+    title: ClassVar[str] = "Classes are out of balance"
+    resolve_after: ClassVar[int | None] = 2
+
+    def __init__(self, ratio: float = 10.0, recall: float = 0.5, support: int = 10) -> None:
+        self.ratio = number("ratio", ratio, 1.0)
+        self.recall = number("recall", recall, 0.0, 1.0)
+        self.support = whole("support", support, 1)
+        super().__init__()
+
+    def _reset(self) -> None:
+        self._train: list[float] = []
+        self._row = 0
+
+    def update(self, reading: Reading) -> Finding | None:
+        """Add training counts; judge after a validation pass."""
+        train = reading.vector("class/train_support")
+        if train is not None:
+            old = np.array(self._train) if len(self._train) == train.size else np.zeros(train.size)
+            self._train = (old + train).tolist()
+        seen = counts(reading)
+        total = np.array(self._train)
+        if total.size != seen.support.size or total.sum() < SAMPLES * total.size:
+            raise NotMeasurable(f"needs {SAMPLES:.0f} sampled training samples a class, saw {total.sum():.0f} in all")
+        rare = (total * self.ratio < total.max()) & (seen.support > 0)
+        if not rare.any():
+            self._row = 0
+            return None
+        suffering = self._suffering(seen, total, rare)
+        self._row = self._row + 1 if suffering.size else 0
+        return self._finding(reading, seen, total, suffering if self._row >= 2 else np.flatnonzero(rare))
+
+    def _suffering(self, seen: Pass, total: Array, rare: Array) -> Array:
+        frequent = total >= 0.5 * total.max()
+        usual = float(seen.right[frequent].sum() / max(seen.support[frequent].sum(), 1.0))
+        _, high = wilson(seen.right, seen.support)
+        return np.flatnonzero(rare & (seen.support >= self.support) & (high < self.recall * usual)).astype(np.float64)
+
+    def _finding(self, reading: Reading, seen: Pass, total: Array, places: Array) -> Finding:
+        order = sorted((int(k) for k in places), key=lambda k: total[k])
+        k = order[0]
+        ratio = float(total.max() / max(total[k], 1.0))
+        recall = 1 - float(seen.error[k])
+        return self.found(
+            reading,
+            Severity.WARNING if self._row >= 2 else Severity.INFO,
+            f"{seen.names[k]} has {percent(float(total[k] / total.sum()))} of the training samples, {ratio:.0f} times fewer than "
+            f"the largest class (limit {self.ratio:g}), and {percent(recall)} of its {int(seen.support[k])} validation samples "
+            "are recognized.",
+            where=[seen.names[i] for i in order[:NAMED]],
+            evidence={"value": ratio, "limit": self.ratio, "recall": recall, "samples": float(seen.support[k])},
+            advice=(
+                "add real or generated samples of these classes",
+                "draw every class equally often (a weighted sampler) for one epoch and compare their recall",
+                "weight the loss by the inverse class frequency, capped at 10",
+            ),
+        )
