@@ -13,6 +13,7 @@ from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
 
 LATE = 0.5  # share of the plan after which a collapsed model is lost
+EVEN = 2 / 3
 NAMED = 5
 
 
@@ -30,8 +31,7 @@ class ClassCollapsed(Detector):
         ``class/support``, ``class/predicted``, ``class/right`` after each validation pass.
 
     Args:
-        share: share of one class among the predictions above which they have collapsed, where it is at most 2/3 of
-            that among the labels. Higher = only the constant predictor. Default 0.9.
+        share: share of one class among the predictions above which they have collapsed. Higher = only the constant predictor. Default 0.9.
         entropy: ratio of entropies under which they have collapsed. Higher = sooner. Default 0.35; healthy classifiers
             stay above 0.9 once they learn, 0.69 under a curriculum of half the classes (measured on small trainings).
         evaluations: validation passes in a row. Higher = later, surer.
@@ -41,7 +41,8 @@ class ClassCollapsed(Detector):
         row, after 80 steps; warning, critical from half of the plan on.
 
     False alarms:
-        Heavily imbalanced labels are excused by comparing with the labels' own entropy and largest share.
+        Not judged where the labels' largest class has 2/3 of what the predictions' has: then the largest class is simply
+        the largest.
 
     Cost:
         O(K) a validation pass.
@@ -84,7 +85,8 @@ class ClassCollapsed(Detector):
         labels = seen.support / seen.support.sum()
         ratio = _entropy(predicted) / max(_entropy(labels), 1e-12)
         top = float(predicted.max())
-        narrow = (top >= self.share and labels.max() < top * 2 / 3) or ratio < self.entropy
+        even = float(labels.max()) < EVEN * top  # otherwise the largest class is simply the largest
+        narrow = even and (top >= self.share or ratio < self.entropy)
         there = seen.support > 0
         lost = float(np.mean(seen.right[there] == 0)) >= 0.5 and int(there.sum()) > 1
         self._row = self._row + 1 if narrow and lost else 0

@@ -1,0 +1,82 @@
+"""The four other rules over class counts: a planted case each, and the healthy case next to it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lightning_diag.detectors.class_collapsed import ClassCollapsed
+from lightning_diag.detectors.class_confused import ClassConfused
+from lightning_diag.detectors.class_imbalanced import ClassImbalanced
+from lightning_diag.detectors.class_neglected import ClassNeglected
+from lightning_diag.errors import NotMeasurable
+from lightning_diag.finding import Severity
+from lightning_diag.reading import Reading
+from tests.detectors.class_stream import judged, passed, uniform
+
+
+def test_collapsed_warns_then_is_critical_late_and_healthy_is_quiet() -> None:
+    collapsed = np.zeros((10, 10))
+    collapsed[:, 3] = 30
+    said = judged(ClassCollapsed(), [passed(e, collapsed, planned=1000) for e in range(8)])
+    assert said[0] is None
+    assert said[1] is not None and said[1].severity == Severity.WARNING and said[1].where == ("class 3",)
+    assert said[7] is not None and said[7].severity == Severity.CRITICAL
+    assert not any(judged(ClassCollapsed(), [passed(e, uniform(10, 30, 0.6)) for e in range(8)]))
+
+
+def test_collapsed_excuses_labels_that_are_imbalanced_themselves() -> None:
+    matrix = np.diag([960.0, 20.0, 20.0])
+    matrix[1] = matrix[2] = [20, 0, 0]
+    assert not any(judged(ClassCollapsed(), [passed(e, matrix) for e in range(5)]))
+
+
+def test_collapsed_onto_two_of_ten() -> None:
+    matrix = np.zeros((10, 10))
+    matrix[:, 2], matrix[:, 5] = 20, 10
+    said = judged(ClassCollapsed(), [passed(e, matrix) for e in range(3)])
+    assert said[-1] is not None and said[-1].where == ("class 2", "class 5")
+
+
+def test_neglected_names_the_class_and_its_rarity() -> None:
+    matrix = uniform(5, 40, 0.1)
+    matrix[4] = [38, 0, 0, 0, 2]
+    train = [400, 400, 400, 400, 8]
+    said = judged(ClassNeglected(), [passed(e, matrix, train=train) for e in range(4)])
+    assert said[:2] == [None, None] and said[2] is not None and said[2].where == ("class 4",)
+    assert "weighted sampler" in said[2].advice[0] and "0.5 %" in said[2].message
+    few = uniform(5, 40, 0.1)
+    few[4] = [5, 0, 0, 0, 0]
+    assert not any(judged(ClassNeglected(), [passed(e, few) for e in range(6)]))
+
+
+def test_neglected_is_quiet_while_nothing_is_learned() -> None:
+    assert not any(judged(ClassNeglected(), [passed(e, uniform(10, 40, 0.9)) for e in range(6)]))
+
+
+def test_confused_is_a_note_and_a_warning_when_most_are_lost() -> None:
+    hard = uniform(4, 100, 0.05)
+    hard[1] = [0, 65, 0, 35]
+    said = judged(ClassConfused(), [passed(e, hard) for e in range(3)])
+    assert said[2] is not None and said[2].severity == Severity.INFO and said[2].where == ("class 1 as class 3",)
+    hard[1] = [0, 20, 0, 80]
+    said = judged(ClassConfused(), [passed(e, hard) for e in range(3)])
+    assert said[2] is not None and said[2].severity == Severity.WARNING
+    assert not any(judged(ClassConfused(), [passed(e, uniform(4, 100, 0.3)) for e in range(6)]))
+    with pytest.raises(NotMeasurable, match="64 classes"):
+        values = dict(passed(0, hard).values)
+        del values["class/confusion"]
+        ClassConfused().update(Reading(100, 0, values, stage="validation"))
+
+
+def test_imbalance_that_is_learned_is_a_note_and_one_that_shows_a_warning() -> None:
+    learned = uniform(3, 100, 0.05)
+    said = judged(ClassImbalanced(), [passed(e, learned, train=[500, 500, 20]) for e in range(4)])
+    assert said[-1] is not None and said[-1].severity == Severity.INFO and said[-1].where == ("class 2",)
+    lost = uniform(3, 100, 0.05)
+    lost[2] = [40, 40, 20]
+    said = judged(ClassImbalanced(), [passed(e, lost, train=[500, 500, 20]) for e in range(4)])
+    assert said[-1] is not None and said[-1].severity == Severity.WARNING
+    assert not any(judged(ClassImbalanced(), [passed(e, lost, train=[500, 500, 250]) for e in range(4)]))
+    with pytest.raises(NotMeasurable, match="sampled training samples"):
+        ClassImbalanced().update(passed(0, lost, train=[5, 5, 1]))
