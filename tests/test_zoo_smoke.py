@@ -52,19 +52,23 @@ def test_twins_start_from_the_same_weights_and_data(task: str) -> None:
     assert not all(a.equal(b) for a, b in zip(module.parameters(), stranger.parameters(), strict=True))
 
 
-def test_every_group_can_be_prepared() -> None:
-    for which in ("dev", "report"):
-        for group in groups(which):
-            prepare(Config(*group, SEEDS[which][0]))
+@pytest.mark.parametrize("which", ["dev", "report"])
+def test_every_operator_can_be_prepared_in_all_its_tasks(which: str) -> None:
+    first = {(task, operator): severity for task, operator, severity in reversed(groups(which))}
+    assert len(first) > 100
+    for (task, operator), severity in first.items():
+        prepare(Config(task, operator, severity, SEEDS[which][0]))
 
 
 def test_harm_needs_size_and_certainty() -> None:
-    kwargs = {"accuracy": True, "healthy_sd": 0.002, "control": False}
-    assert judge([-0.2, -0.22, -0.19], **kwargs).label == "harmful"
-    assert judge([-0.2, 0.15, -0.1], **kwargs).label == "grey"
-    assert judge([-0.004, -0.005, -0.004], **kwargs).label == "benign"
-    assert judge([-0.2], **kwargs).label == "unknown"
-    assert judge([-0.2], **{**kwargs, "control": True}).label == "grey"
+    def label(*changes: float, control: bool = False) -> str:
+        return judge(list(changes), accuracy=True, healthy_sd=0.002, control=control).label
+
+    assert label(-0.2, -0.22, -0.19) == "harmful"
+    assert label(-0.2, 0.15, -0.1) == "grey"
+    assert label(-0.004, -0.005, -0.004) == "benign"
+    assert label(-0.2) == "unknown"
+    assert label(-0.2, control=True) == "grey"
 
 
 def test_wilson_interval() -> None:

@@ -23,24 +23,31 @@ def _split(x: Tensor, y: Tensor, generator: torch.Generator, held: float = 0.22)
     return Data(x[train], y[train], x[val], y[val], x[test], y[test])
 
 
+@cache
+def _bunch(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and targets of a bundled set; nobody changes them in place."""
+    bunch = getattr(sklearn.datasets, f"load_{name}")()
+    return bunch.data, bunch.target
+
+
 def digits(generator: torch.Generator, *, image: bool = False, target: str = "class") -> Data:
     """1797 handwritten digits of 8x8 grey levels, standardised; ``target="input"`` for an autoencoder."""
-    bunch = sklearn.datasets.load_digits()
-    x = torch.tensor(bunch.data, dtype=torch.float32)
+    inputs, target_class = _bunch("digits")
+    x = torch.tensor(inputs, dtype=torch.float32)
     x = (x - x.mean()) / x.std()
-    y = x.clone() if target == "input" else torch.tensor(bunch.target, dtype=torch.long)
+    y = x.clone() if target == "input" else torch.tensor(target_class, dtype=torch.long)
     return _split(x.view(-1, 1, 8, 8) if image else x, y, generator)
 
 
 def table(name: str, generator: torch.Generator) -> Data:
     """A small standardised table: ``diabetes`` (regression), ``breast_cancer`` or ``wine`` (classes)."""
-    bunch = getattr(sklearn.datasets, f"load_{name}")()
-    x = torch.tensor(bunch.data, dtype=torch.float32)
+    inputs, target = _bunch(name)
+    x = torch.tensor(inputs, dtype=torch.float32)
     x = (x - x.mean(0)) / x.std(0)
     if name == "diabetes":
-        y = torch.tensor(bunch.target, dtype=torch.float32).view(-1, 1)
+        y = torch.tensor(target, dtype=torch.float32).view(-1, 1)
         return _split(x, (y - y.mean()) / y.std(), generator)
-    return _split(x, torch.tensor(bunch.target, dtype=torch.long), generator)
+    return _split(x, torch.tensor(target, dtype=torch.long), generator)
 
 
 @cache

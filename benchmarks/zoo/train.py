@@ -13,7 +13,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.zoo.digest import package_digest
@@ -46,15 +46,12 @@ def prepare(config: Config) -> tuple[Plan, Data, pl.LightningModule]:
     torch.manual_seed(config.seed + 1)
     for edit in plan.on_net:
         edit(net)
-    if plan.pretrain:
-        _pretrain(plan, net, data)
     return plan, data, Supervised(plan, net)
 
 
-def _pretrain(plan: Plan, net: nn.Module, data: Data) -> None:
+def _pretrain(plan: Plan, module: Supervised, data: Data) -> None:
     """Plain training before the run that is watched, then a tenth of the rate."""
-    module = Supervised(plan, net)
-    opt = optimizer(plan, net.parameters())
+    net, opt = module.net, optimizer(plan, module.net.parameters())
     g = torch.Generator().manual_seed(7)
     for _ in range(plan.pretrain):
         chosen = torch.randint(0, len(data.train_x), (plan.batch_size,), generator=g)
@@ -104,6 +101,8 @@ def run(config: Config, folder: Path, watch: bool = True) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     plan, data, module = prepare(config)
+    if plan.pretrain and isinstance(module, Supervised):
+        _pretrain(plan, module, data)
     train, val = _loaders(plan, data, config.seed)
     start, error = time.perf_counter(), None
     watchers: list[Any] = []
