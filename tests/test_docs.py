@@ -47,6 +47,11 @@ def test_every_mark_of_a_table_is_known() -> None:
         assert len(gen_pages.on_page_markdown(f"<!-- table: {mark} -->").splitlines()) > 5
 
 
+def test_the_readme_names_the_groups_of_rules_there_are() -> None:
+    named = re.findall(r"^\| `([a-z]+)/` \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(named) == sorted({cls.rule.partition("/")[0] for cls in shipped()})
+
+
 def test_the_newest_version_in_the_changelog_is_this_one() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert re.findall(r"^## \[(\d[^\]]*)\]", changelog, re.MULTILINE)[0] == lightning_diag.__version__
