@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lightning_diag.diagnosis import CAUSES, Cause, Diagnosis
+from lightning_diag.causes import CAUSES
+from lightning_diag.diagnosis import Cause, Diagnosis
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.report.charts import Chart
 from lightning_diag.report.gather import Gathered

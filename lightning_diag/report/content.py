@@ -13,7 +13,7 @@ from lightning_diag.report.cards import Cards, FindingCard, cards
 from lightning_diag.report.figures import figure
 from lightning_diag.report.gather import Gathered, gather
 from lightning_diag.report.heat import Heat
-from lightning_diag.report.runfacts import run_facts, run_head
+from lightning_diag.report.runfacts import limits, run_facts, run_head
 from lightning_diag.report.sections import sections
 from lightning_diag.report.verdict import diagnosis_of, verdict
 from lightning_diag.report.words import TEXT_LENGTH, clean
@@ -47,6 +47,7 @@ def content(record: Record, now: datetime) -> dict[str, Any]:
         "span": _span(got),
         "sections": parts,
         "coverage": _coverage(diagnosis.coverage, shown.findings(), got, running),
+        "limits": limits(record),
         "facts": run_facts(record, got),
         "data": _data(got, charts),
     }

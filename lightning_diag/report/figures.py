@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lightning_diag.finding import Finding
-from lightning_diag.report.charts import Chart, Line, row_line, scalar_table, spread, value_at
+from lightning_diag.report.charts import Chart, Line
 from lightning_diag.report.gather import Gathered
 from lightning_diag.report.grid import Columns, narrow
 from lightning_diag.report.series import Floats
 from lightning_diag.report.shows import rows_for, signals_for
+from lightning_diag.report.tables import row_line, scalar_table, spread, value_at
 from lightning_diag.report.titles import is_share, title_of, unit_of
 from lightning_diag.report.words import clean, number, percent
 
 BUCKETS = 150  # a small plot is about 400 pixels wide: more can't be seen
 PLACES = 4  # more lines than that can't be told apart
+THIN = 6  # others that are drawn one by one: of fewer a band says nothing
 NEAR = 100  # steps on each side of the onset in the close view
 SHORT = 0.03  # a finding that held for less than this share of the run opens in the close view
 SAME = 0.05  # evidence and curve count as the same quantity when they differ by less
@@ -80,34 +82,44 @@ def _array_figure(finding: Finding, got: Gathered, signal: str, columns: Columns
     others = [r for r in np.flatnonzero(known).tolist() if r not in set(rows)]
     lines: list[Line] = []
     if others:
-        lines.append(_band(columns, others, index, bool(shown)))
+        lines += _others(columns, others, index, bool(shown))
     lines += [Line(clean(names[r]), row_line(columns, r, index), "line", i) for i, r in enumerate(shown)]
-    said = ""
-    if shown:
-        value = value_at(steps, lines[-len(shown)].values, finding.first_step)
-        if value is not None and math.isfinite(value):
-            number_words = percent(value) if is_share(signal) else number(value)
-            said = f"{title_of(signal)} of {clean(names[shown[0]])} at step {finding.first_step:,}: {number_words}."
-        if len(rows) > len(shown):
-            said += f" The first {len(shown)} of {len(rows):,} places are drawn."
-    if others:
-        said += (
-            f" Grey: where most of the other {len(others):,} are." if shown else f" Grey: most of all {len(others):,}."
-        )
+    said = _array_caption(finding, signal, steps, lines, names, rows, len(others))
     bad = [[int(columns.first[c]), int(columns.last[c])] for c in np.flatnonzero(columns.bad.any(axis=1))[:50]]
-    limits = _limits(finding, [(steps, line.values) for line in lines if line.look != "band"])
-    return Chart(title_of(signal), said.strip(), [(steps, lines)], unit_of(signal), limits=limits, bad=bad)
+    limits = _limits(finding, [(steps, line.values) for line in lines if line.color >= 0])
+    return Chart(title_of(signal), said, [(steps, lines)], unit_of(signal), limits=limits, bad=bad)
 
 
-def _band(columns: Columns, rows: list[int], index: NDArray[np.intp], rest: bool) -> Line:
-    """Where most rows lie: from the 10th percentile of their lowest to the 90th of their highest values."""
+def _array_caption(
+    finding: Finding, signal: str, steps: Floats, lines: list[Line], names: Sequence[str], rows: list[int], others: int
+) -> str:
+    """The value of the first place where it fired, and who the grey ones are."""
+    parts = []
+    colored = [line for line in lines if line.color >= 0]
+    value = value_at(steps, colored[0].values, finding.first_step) if colored else None
+    if value is not None and math.isfinite(value):
+        said = percent(value) if is_share(signal) else number(value)
+        parts.append(f"{title_of(signal)} of {clean(names[rows[0]])} at step {finding.first_step:,}: {said}.")
+    if len(rows) > len(colored):
+        parts.append(f"The first {len(colored)} of {len(rows):,} places are drawn.")
+    if others:
+        who = f"the other {others:,}" if colored else f"all {others:,}"
+        parts.append(f"Grey: {who if others <= THIN else f'most of {who}'}.")
+    return " ".join(parts)
+
+
+def _others(columns: Columns, rows: list[int], index: NDArray[np.intp], rest: bool) -> list[Line]:
+    """A few rows as thin lines; many as a band from the 10th percentile of their lows to the 90th of their highs."""
+    label = "the others" if rest else "all"
+    if len(rows) <= THIN:
+        return [Line(label, row_line(columns, row, index), "faint", -1) for row in rows]
     low, high = columns.low[:, rows], columns.high[:, rows]
     known = np.isfinite(low).any(axis=1)
     bottom, top = np.full(len(low), np.nan), np.full(len(low), np.nan)
     if known.any():
         bottom[known] = np.nanquantile(low[known], 0.1, axis=1)
         top[known] = np.nanquantile(high[known], 0.9, axis=1)
-    return Line("the others" if rest else "all", top[index], "band", -1, bottom[index])
+    return [Line(label, top[index], "band", -1, bottom[index])]
 
 
 def _limits(finding: Finding, drawn: list[tuple[Floats, Floats]]) -> list[tuple[float, str]]:

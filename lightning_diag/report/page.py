@@ -21,7 +21,16 @@ from lightning_diag.record import load
 from lightning_diag.report.content import content
 
 SHEETS = ("vendor/uPlot.min.css", "style.css")
-SCRIPTS = ("vendor/uPlot.iife.min.js", "theme.js", "timeline.js", "lines.js", "heat.js", "main.js")
+SCRIPTS = (
+    "vendor/uPlot.iife.min.js",
+    "theme.js",
+    "timeline.js",
+    "marks.js",
+    "lines.js",
+    "cells.js",
+    "heat.js",
+    "main.js",
+)
 NAME = "report.html"
 
 

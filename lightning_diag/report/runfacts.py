@@ -12,7 +12,9 @@ from lightning_diag.report.verdict import STATUS
 from lightning_diag.report.words import TEXT_LENGTH, clean, number, plural
 
 SILENT_S = 600.0  # a running run whose record got no line for so long may have been killed
-MAX_FACTS = 120
+MAX_FACTS = 60
+LIMITS = "detectors"  # entry of the record's meta that holds them
+MAX_LIMITS = 300
 
 LABELS = (
     ("task", "Task"), ("loss_kind", "Loss"), ("num_classes", "Classes"), ("chance_loss", "Loss at chance"),
@@ -71,8 +73,23 @@ def run_facts(record: Record, got: Gathered) -> list[tuple[str, str]]:
         known = f", {number(weights)} weights" if weights else ""
         rows.append(("Parameters", f"{len(parameters):,} tensors{known}"))
     rows += [(f"{clean(k)} version", clean(v)) for k, v in info["versions"].items()]
-    rows += [(clean(k.replace("_", " ")), clean(v, TEXT_LENGTH)) for k, v in _flat(info["meta"])]
+    rows += [
+        (clean(k.replace("_", " ")), clean(v, TEXT_LENGTH)) for k, v in _flat(info["meta"]) if not k.startswith(LIMITS)
+    ]
     return [(label, value) for label, value in rows if value][:MAX_FACTS]
+
+
+def limits(record: Record) -> list[tuple[str, str]]:
+    """Return each check with the limits it ran with."""
+    checks = record.info["meta"].get(LIMITS)
+    if not isinstance(checks, Mapping):
+        return []
+    rows = []
+    for rule, values in sorted(checks.items()):
+        if isinstance(values, Mapping):
+            words = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in _flat(values))
+            rows.append((clean(rule), clean(words, TEXT_LENGTH) or "none"))
+    return rows[:MAX_LIMITS]
 
 
 def _time(text: str) -> str:

@@ -70,19 +70,30 @@ def sections(
     return [section for section in made_sections if section.charts or section.tables or section.more]
 
 
-_CURVES = (("lr",), ("grad/norm", "grad/norm_after_clip"), ("accuracy/train", "accuracy/val"))
-_LOSS = {"loss/train", "loss/val", *(signal for curve in _CURVES for signal in curve)}
+_CURVES = (
+    ("Learning rate", ("lr",)),
+    ("Gradient norm", ("grad/norm", "grad/norm_after_clip")),
+    ("Accuracy", ("accuracy/train", "accuracy/val")),
+)
+_LOSS = {"loss/train", "loss/val", *(signal for _, curve in _CURVES for signal in curve)}
 
 
 def _loss(got: Gathered, columns: Mapping[str, Columns], findings: Sequence[FindingCard]) -> Section:
     section = Section("loss", "Loss and learning rate", "Drag over a chart to zoom in; all charts below follow.")
     marks = [card.mark() for card in findings if card.severity != "info"]
-    drawn = [loss_chart(got), *(line_chart(curve, got, columns, "low", BUCKETS // 2) for curve in _CURVES)]
+    drawn = [loss_chart(got)]
+    for title, curve in _CURVES:
+        clipped = got.facts.clip_val is not None
+        signals = [signal for signal in curve if clipped or signal != "grad/norm_after_clip"]
+        chart = line_chart(signals, got, columns, "low", BUCKETS // 2)
+        if chart is not None:
+            chart.title = title
+            if "grad/norm" in curve and got.facts.clip_val and got.facts.clip_algorithm != "value":
+                chart.limits.append((got.facts.clip_val, "clipping limit"))
+        drawn.append(chart)
     for chart in drawn:
         if chart is not None:
             chart.marks = marks
-            if "Gradient norm" in chart.title and got.facts.clip_val and got.facts.clip_algorithm != "value":
-                chart.limits.append((got.facts.clip_val, "clipping limit"))
             section.charts.append(chart)
     return section
 

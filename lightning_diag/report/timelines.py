@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lightning_diag.report.charts import Chart, Line, Look, row_line, scalar_table, spread, summary
+from lightning_diag.report.charts import Chart, Line, Look
 from lightning_diag.report.gather import Gathered
 from lightning_diag.report.grid import Columns
 from lightning_diag.report.series import Floats, level, minmax
+from lightning_diag.report.tables import row_line, scalar_table, spread, summary
 from lightning_diag.report.titles import doc_of, is_share, title_of, unit_of
 from lightning_diag.report.words import clean, number, percent, sentence
 

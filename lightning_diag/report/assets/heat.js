@@ -1,59 +1,11 @@
-// Heat maps: names x time on a canvas. One byte a cell: 0 not measured, 1 not finite, 2 zero, 3 to 255 the scale.
+// Heat maps: names x time on a canvas.
 "use strict";
 
 LD.heat = (() => {
-  const NOT_FINITE = 1, ZERO = 2, FIRST = 3, LEVELS = 252;
+  const { NOT_FINITE, ZERO, FIRST, LEVELS, BAD, NOTHING, SCALES, packed, decode, wordsFor, shortened, medians } = LD.cells;
   const ROW = 15, TALL = 420, GAP = 8;
   const FONT = '11.5px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
   const { color } = LD.theme;
-
-  // viridis (light = high) and a blue-white-orange scale; both keep their order for colour-blind eyes and in grey
-  const VIRIDIS = [[68, 1, 84], [71, 44, 122], [59, 81, 139], [44, 113, 142], [33, 144, 141], [39, 173, 129], [92, 200, 99], [170, 220, 50], [253, 231, 37]];
-  const CHANGE = [[5, 60, 120], [67, 130, 190], [160, 200, 225], [238, 238, 236], [250, 195, 130], [222, 120, 35], [130, 55, 0]];
-  const BAD = [214, 0, 90], NOTHING = [20, 20, 24];
-
-  function ramp(stops) {
-    return Array.from({ length: 256 }, (_, i) => {
-      const at = (i / 255) * (stops.length - 1);
-      const k = Math.min(stops.length - 2, Math.floor(at));
-      return stops[k].map((v, c) => Math.round(v + (at - k) * (stops[k + 1][c] - v)));
-    });
-  }
-  const SCALES = { value: ramp(VIRIDIS), change: ramp(CHANGE) };
-
-  const decode = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-
-  function valueOf(spec, code) {
-    const share = (code - FIRST) / LEVELS;
-    return spec.log ? spec.low * (spec.high / spec.low) ** share : spec.low + share * (spec.high - spec.low);
-  }
-
-  function wordsFor(spec, code) {
-    if (code === 0) return "not measured";
-    if (code === NOT_FINITE) return "not finite";
-    if (code === ZERO) return "0";
-    return `about ${LD.number(Number(valueOf(spec, code).toPrecision(3)), spec.percent)}`;
-  }
-
-  // What all names share at their ends says nothing: rows are labelled by what tells them apart.
-  function shortened(names) {
-    if (names.length < 3) return names;
-    const ends = (list) => list.reduce((a, b) => { let i = 0; while (i < a.length && a[i] === b[i]) i++; return a.slice(0, i); });
-    const before = ends(names).lastIndexOf(".") + 1;
-    const backwards = ends(names.map((n) => [...n.slice(before)].reverse().join("")));
-    const after = backwards.lastIndexOf(".") + 1;
-    if (before + after < 12) return names;
-    return names.map((n) => `${before ? "…" : ""}${n.slice(before, n.length - after)}${after ? "…" : ""}`);
-  }
-
-  // Level of each row's median, to show change against it.
-  function medians(spec, codes) {
-    const columns = spec.first.length;
-    return spec.index.map((_, row) => {
-      const seen = codes.slice(row * columns, (row + 1) * columns).filter((c) => c >= FIRST).sort();
-      return seen.length ? seen[seen.length >> 1] : FIRST;
-    });
-  }
 
   function make(spec, figure) {
     const body = figure.querySelector(".plot-body");
@@ -67,7 +19,7 @@ LD.heat = (() => {
     const middle = medians(spec, codes);
     let rows = names.map((_, i) => i);
     let mode = "value";
-    let range = LD.timeline.full;
+    let range = LD.timeline.range;
     let at = null; // [row of the drawing, column] under the keyboard's cursor
     let pointed = null; // step another chart points at
     let box = { left: 0, width: 1, height: 1, lines: 1 };
@@ -97,7 +49,7 @@ LD.heat = (() => {
     }
 
     function layout() {
-      const width = Math.max(200, body.clientWidth);
+      const width = body.clientWidth;
       const gutter = width > 640 ? LD.gutter : Math.round(width * 0.3);
       const lines = Math.max(1, Math.min(rows.length, TALL));
       const each = rows.length * ROW <= TALL ? ROW : Math.max(1, Math.floor(TALL / lines));
@@ -132,18 +84,19 @@ LD.heat = (() => {
       const wide = Math.max(1, Math.round(box.width * px));
       const image = ctx.createImageData(wide, box.lines);
       const atPixel = Int32Array.from({ length: wide }, (_, x) => columnAt(range[0] + ((x + 0.5) / wide) * (range[1] - range[0])));
-      const scale = SCALES[mode];
+      const inks = SCALES[mode].map(packed);
+      const pixels = new Uint32Array(image.data.buffer);
       for (let line = 0; line < box.lines; line++) {
         const [from, to] = share(line);
-        let last = -2, rgb = null;
+        let last = -2, ink = 0;
         for (let x = 0; x < wide; x++) {
           const column = atPixel[x];
           if (column !== last) {
             last = column;
             const [code, row] = column < 0 ? [0, 0] : strongest(from, to, column);
-            rgb = code === 0 ? null : code === NOT_FINITE ? BAD : code === ZERO ? NOTHING : scale[level(row, code)];
+            ink = code === 0 ? 0 : code === NOT_FINITE ? packed(BAD) : code === ZERO ? packed(NOTHING) : inks[level(row, code)];
           }
-          if (rgb) image.data.set([rgb[0], rgb[1], rgb[2], 255], 4 * (line * wide + x));
+          if (ink) pixels[line * wide + x] = ink;
         }
       }
       const sheet = document.createElement("canvas");
@@ -267,7 +220,8 @@ LD.heat = (() => {
     controls();
     LD.theme.onChange(paint);
     LD.timeline.add(self);
-    new ResizeObserver(paint).observe(body);
+    paint();
+    new ResizeObserver(() => { if (body.clientWidth !== box.total) paint(); }).observe(body);
     figure.dataset.drawn = "yes";
 
     function controls() {

@@ -3,7 +3,7 @@
 
 LD.lines = (() => {
   const HEIGHT = { main: 300, low: 150, half: 140, small: 170 };
-  const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
+  const FONT = LD.font;
   const { color, line } = LD.theme;
 
   // Tables with their own steps become uPlot's one table; a value of 0 or less sits on the floor of a log axis.
@@ -32,7 +32,7 @@ LD.lines = (() => {
     if (part !== "value") return { label: one.label, stroke: "transparent", width: 0, points: { show: false } };
     const stroke = () => line(one.color);
     const options = { label: one.label, stroke, width: 1.75, points: { show: false } };
-    if (one.look === "faint") Object.assign(options, { width: 1, alpha: 0.35 });
+    if (one.look === "faint") Object.assign(options, { width: 1, alpha: one.color < 0 ? 0.6 : 0.35 });
     if (one.look === "dots") Object.assign(options, { points: { show: true, size: 6, fill: stroke, stroke } });
     if (one.look === "steps") Object.assign(options, { paths: uPlot.paths.stepped({ align: 1 }) });
     if (one.y.length < 3) options.points = { show: true, size: 6, fill: stroke, stroke };
@@ -61,108 +61,6 @@ LD.lines = (() => {
     return splits.map((s) => (Math.abs(Math.log10(s) % 1) < 1e-9 && Math.round(Math.log10(s)) % each === 0 ? s : null));
   }
 
-  function draw(u, paint) {
-    const { ctx, bbox } = u;
-    ctx.save();
-    ctx.beginPath();
-    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
-    ctx.clip();
-    paint(ctx, bbox, devicePixelRatio);
-    ctx.restore();
-  }
-
-  function behind(u, spec, small) { // what lies under the lines: when findings fired and held, what isn't finite
-    draw(u, (ctx, box, px) => {
-      const at = (step) => u.valToPos(step, "x", true);
-      if (small) {
-        const mark = spec.marks[0];
-        const left = at(mark.step);
-        const right = mark.last === null ? box.left + box.width : Math.max(at(mark.last), left + 3 * px);
-        ctx.globalAlpha = 0.09;
-        ctx.fillStyle = color(mark.severity);
-        ctx.fillRect(left, box.top, right - left, box.height);
-        ctx.globalAlpha = 1;
-      }
-      for (const mark of small || LD.timeline.marks ? spec.marks : []) {
-        const x = Math.round(at(mark.step)) + 0.5;
-        ctx.strokeStyle = color(mark.severity);
-        ctx.lineWidth = (small ? 2 : 1.25) * px;
-        ctx.beginPath();
-        ctx.moveTo(x, box.top);
-        ctx.lineTo(x, box.top + box.height);
-        ctx.stroke();
-      }
-      ctx.strokeStyle = color("critical");
-      ctx.lineWidth = 1 * px;
-      for (const [from, to] of spec.bad) {
-        const left = at(from) - px, right = Math.max(at(to) + px, at(from) + 3 * px);
-        ctx.save();
-        ctx.beginPath();
-        ctx.rect(left, box.top, right - left, box.height);
-        ctx.clip();
-        ctx.beginPath();
-        for (let x = left - box.height; x < right; x += 6 * px) { ctx.moveTo(x, box.top + box.height); ctx.lineTo(x + box.height, box.top); }
-        ctx.stroke();
-        ctx.restore();
-      }
-    });
-  }
-
-  function label(ctx, text, x, y, ink, px, box) {
-    ctx.font = FONT.replace("12px", `600 ${11 * px}px`);
-    const width = ctx.measureText(text).width + 8 * px;
-    const left = Math.min(Math.max(box.left, x), box.left + box.width - width);
-    ctx.globalAlpha = 0.85;
-    ctx.fillStyle = color("card");
-    ctx.fillRect(left, y, width, 15 * px);
-    ctx.globalAlpha = 1;
-    ctx.fillStyle = ink;
-    ctx.textBaseline = "middle";
-    ctx.textAlign = "left";
-    ctx.fillText(text, left + 4 * px, y + 8 * px);
-  }
-
-  function front(u, spec, small) { // what lies over the lines: limits, and the step a finding fired in words
-    draw(u, (ctx, box, px) => {
-      for (const limit of spec.limits) {
-        const y = u.valToPos(limit.y, "y", true);
-        if (y < box.top || y > box.top + box.height) continue;
-        ctx.strokeStyle = color("muted");
-        ctx.lineWidth = 1.5 * px;
-        ctx.setLineDash([4 * px, 4 * px]);
-        ctx.beginPath();
-        ctx.moveTo(box.left, y);
-        ctx.lineTo(box.left + box.width, y);
-        ctx.stroke();
-        ctx.setLineDash([]);
-        label(ctx, `${limit.label} ${LD.number(limit.y, spec.percent)}`, box.left + box.width, Math.max(box.top, y - 16 * px), color("muted"), px, box);
-      }
-      if (!small) return;
-      for (const mark of spec.marks) {
-        label(ctx, `step ${LD.step(mark.step)}`, u.valToPos(mark.step, "x", true) + 3 * px, box.top, color(mark.severity), px, box);
-      }
-    });
-  }
-
-  // Numbered flags over the largest chart; a click goes to the card.
-  function flags(u, spec, holder) {
-    const wanted = spec.size === "main" && LD.timeline.marks ? spec.marks : [];
-    holder.replaceChildren();
-    const ends = [];
-    const placed = wanted.map((mark) => ({ mark, x: u.valToPos(mark.step, "x") })).filter(({ x }) => x >= -1 && x <= u.over.clientWidth + 1);
-    placed.sort((a, b) => a.x - b.x);
-    for (const { mark, x } of placed) {
-      let lane = ends.findIndex((end) => x - end > 4);
-      if (lane < 0) lane = ends.length;
-      if (lane > 2) continue;
-      ends[lane] = x + 20;
-      const flag = LD.element("a", { class: `badge flag ${mark.severity}`, href: `#${mark.id}`, title: `${mark.rule}, step ${LD.step(mark.step)}` }, String(mark.n));
-      flag.style.left = `${x - 9}px`;
-      flag.style.top = `${lane * 21}px`;
-      holder.append(flag);
-    }
-  }
-
   function make(spec, figure) {
     const body = figure.querySelector(".plot-body");
     const small = spec.size === "small";
@@ -170,29 +68,38 @@ LD.lines = (() => {
     const hidden = new Set();
     const { series, data } = joined(spec);
     let log = spec.log;
+    let cut = spec.cut !== null;
     let plot = null;
-    let range = null;
+    let range = spec.synced ? LD.timeline.range : null;
     let aloud = false;
     const say = (value) => LD.number(value, spec.percent);
     const self = { zoom, redraw: () => plot && plot.redraw(false, true), cursor };
 
+    const width = () => Math.max(120, body.clientWidth);
+
     function options() {
       return {
-        width: Math.max(120, body.clientWidth), height: HEIGHT[spec.size] || 150,
+        width: width(), height: HEIGHT[spec.size] || 150,
         padding: [8, LD.rim, 0, 0], legend: { show: false },
         cursor: { drag: { x: true, y: false, setScale: false }, y: false, bind: { dblclick: () => () => reset() },
           points: { size: 8, width: 2, stroke: (u, i) => line(series[i - 1][0].color), fill: () => color("card") } },
-        scales: { x: { time: false, range: () => range || LD.timeline.full }, y: log ? { distr: 3 } : spec.zero ? { range: (u, low, high) => [0, 1.1 * Math.max(high || 0, ...spec.limits.map((l) => l.y), 1e-9)] } : {} },
+        scales: { x: { time: false, range: () => range || LD.timeline.full }, y: log ? { distr: 3 } : { range: vertical } },
         axes: axes(spec, log),
         series: [{}, ...series.map(([one, part]) => ({ ...seriesOptions(one, part), show: !hidden.has(one) }))],
         bands: series.flatMap(([, part], i) => (part === "high" ? [{ series: [i + 1, i + 2], fill: () => color("band") }] : [])),
         hooks: {
-          drawAxes: [(u) => behind(u, spec, small)],
-          draw: [(u) => { front(u, spec, small); if (!small) flags(u, spec, holder); }],
+          drawAxes: [(u) => LD.marks.behind(u, spec, small)],
+          draw: [(u) => { LD.marks.front(u, spec, small, cut && !log); if (!small) LD.marks.flags(u, spec, holder); }],
           setSelect: [(u) => { if (u.select.width > 4) choose(u.posToVal(u.select.left, "x"), u.posToVal(u.select.left + u.select.width, "x")); u.setSelect({ width: 0, height: 0 }, false); }],
           setCursor: [hover],
         },
       };
+    }
+
+    function vertical(u, low, high) {
+      if (low === null || low === undefined) return [0, 1];
+      if (spec.zero) return [0, 1.1 * Math.max(high, ...spec.limits.map((l) => l.y), 1e-9)];
+      return uPlot.rangeNum(low, cut && high > spec.cut ? Math.max(spec.cut, low + 1e-9) : high, 0.1, true);
     }
 
     function build() {
@@ -217,7 +124,7 @@ LD.lines = (() => {
     function hover(u) {
       const { left, idx, idxs } = u.cursor;
       if (left < 0 || idx === null || idx === undefined) { LD.tip.hide(); if (spec.synced) LD.timeline.cursor(null, self); return; }
-      const rows = series.map(([one, part], i) => [i, one, part]).filter(([, one, part]) => part !== "low" && !hidden.has(one)).map(([i, one, part]) => {
+      const rows = series.map(([one, part], i) => [i, one, part]).filter(([, one, part]) => part !== "low" && !hidden.has(one) && !(one.color < 0 && one.look === "faint")).map(([i, one, part]) => {
         const at = idxs ? idxs[i + 1] : idx;
         const value = at === null || at === undefined ? null : data[i + 1][at];
         if (value === null || value === undefined) return null;
@@ -252,21 +159,25 @@ LD.lines = (() => {
     function legend() {
       const place = figure.querySelector(".legend");
       const all = spec.tables.flatMap((table) => table.lines);
-      all.forEach((one) => {
+      const groups = new Map();
+      all.forEach((one) => groups.set(one.label, [...(groups.get(one.label) || []), one]));
+      groups.forEach((group, name) => {
+        const one = group[0];
         const swatch = LD.element("i", { class: `swatch ${one.look}` });
         const paintSwatch = () => { swatch.style.color = one.look === "band" ? color("band") : line(one.color); };
         paintSwatch();
         LD.theme.onChange(paintSwatch);
-        const button = LD.element("button", { type: "button", "aria-pressed": "true", class: "key" }, swatch, one.label);
+        const button = LD.element("button", { type: "button", "aria-pressed": "true", class: "key" }, swatch, name);
         button.addEventListener("click", () => {
-          if (hidden.has(one)) hidden.delete(one); else hidden.add(one);
+          group.forEach((line) => { if (hidden.has(line)) hidden.delete(line); else hidden.add(line); });
           button.setAttribute("aria-pressed", String(!hidden.has(one)));
-          series.forEach(([other], i) => { if (other === one) plot.setSeries(i + 1, { show: !hidden.has(one) }); });
+          series.forEach(([other], i) => { if (group.includes(other)) plot.setSeries(i + 1, { show: !hidden.has(one) }); });
         });
-        if (all.length > 1) place.append(button);
+        if (groups.size > 1) place.append(button);
       });
       const positive = all.some((one) => one.y.some((v) => v > 0)) && !all.some((one) => one.y.some((v) => v !== null && v < 0));
       if (spec.size !== "half" && positive && !spec.percent) place.append(LD.toggle("log axis", log, (on) => { log = on; build(); }));
+      if (spec.cut !== null && !spec.log) place.append(LD.toggle("cut peaks", cut, (on) => { cut = on; build(); }));
       if (spec.near) place.append(LD.toggle("close view", spec.close, (on) => zoom(on ? spec.near : null)));
     }
 
@@ -281,7 +192,7 @@ LD.lines = (() => {
     body.addEventListener("blur", LD.tip.hide);
     LD.theme.onChange(self.redraw);
     if (spec.synced) LD.timeline.add(self);
-    new ResizeObserver(() => plot.setSize({ width: Math.max(120, body.clientWidth), height: HEIGHT[spec.size] || 150 })).observe(body);
+    new ResizeObserver(() => { if (plot.width !== width()) plot.setSize({ width: width(), height: plot.height }); }).observe(body);
     figure.dataset.drawn = "yes";
   }
 

@@ -37,7 +37,7 @@ LD.gutter = 232; // pixels left of a heat map; style.css gives line charts as mu
         LD.timeline.showMarks(on);
       } else actions[button.dataset.do]();
     });
-    LD.timeline.reset();
+    LD.timeline.tell();
   }
   document.documentElement.dataset.ready = "yes";
 })();

@@ -1,6 +1,6 @@
 // Colours and theme. Everything drawn on a canvas asks here, so that light, dark and print are one thing.
 "use strict";
-const LD = {};
+const LD = { font: '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif' };
 
 LD.theme = (() => {
   const root = document.documentElement;

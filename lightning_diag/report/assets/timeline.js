@@ -14,8 +14,10 @@ LD.timeline = (() => {
     const start = Math.min(Math.max(first, from), last - width);
     range = [start, start + width];
     charts.forEach((chart) => chart.zoom(range));
-    const words = document.getElementById("range");
-    if (words) words.textContent = `Steps ${LD.step(range[0])} to ${LD.step(range[1])}`;
+    tell();
+  }
+  function tell() {
+    document.getElementById("range").textContent = `Steps ${LD.step(range[0])} to ${LD.step(range[1])}`;
   }
   const move = (share) => zoom(range[0] + share * (range[1] - range[0]), range[1] + share * (range[1] - range[0]));
   const scale = (factor, around = (range[0] + range[1]) / 2) =>
@@ -25,10 +27,10 @@ LD.timeline = (() => {
     full: [first, last],
     get range() { return range; },
     get marks() { return marks; },
-    zoom, move, scale,
+    zoom, move, scale, tell,
     reset: () => zoom(first, last),
     showMarks: (on) => { marks = on; charts.forEach((chart) => chart.redraw()); },
-    add: (chart) => { charts.push(chart); chart.zoom(range); },
+    add: (chart) => charts.push(chart),
     cursor: (step, from) => charts.forEach((chart) => { if (chart !== from) chart.cursor(step); }),
   };
 })();
