@@ -105,7 +105,12 @@ class Judge:
         return diagnose(self._open.values(), self.coverage)
 
     def enrich(self, reading: Reading) -> Reading:
-        """Return the reading with the host signals made from its loss."""
+        """Return the reading with the host signals made from its loss, and from its class counts."""
+        support, right = reading.vector("class/support"), reading.vector("class/right")
+        if support is not None and right is not None:
+            with np.errstate(invalid="ignore"):
+                error = 1 - right / np.where(support > 0, support, np.nan)
+            reading = dataclasses.replace(reading, values={**reading.values, "class/error": error})
         loss = reading.values.get("loss/train")
         if loss is None:
             return reading

@@ -90,6 +90,7 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("class/right", "samples", "class", "sum", (), "of these, how many were predicted as that class, (K,)"),
     Signal("class/predicted", "samples", "class", "sum", (), "samples predicted as each class, (K,)"),
     Signal("class/confusion", "samples", "class", "sum", (), "true x predicted counts, (K, K), up to 64 classes"),
+    Signal("class/error", "1", "class", "host", _SPREAD, "validation error of each class, NaN without samples, (K,)"),
     Signal("class/train_support", "samples", "class", "sum", (), "training samples of each class as the loss sees them"),
     Signal("class/train_right", "samples", "class", "sum", (), "of these, how many were predicted as that class, (K,)"),
     Signal("run/ended", "0 or 1", None, "host", (), "present in the one reading after the last step"),

@@ -11,12 +11,15 @@ from lightning_diag.diagnosis import Diagnosis
 from lightning_diag.errors import ConfigurationError, MissingExtraError
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
+from lightning_diag.sinks._class_history import CLASS_COLUMNS, PAIR_COLUMNS, ClassHistory
 from lightning_diag.sinks._metrics import RowLimit, metrics
 from lightning_diag.sinks._news import News, clean, places
 from lightning_diag.sinks.base import RunInfo, Sink
 
 AXIS = "diag/step"
 TABLE = "diag/findings"
+CLASSES, CONFUSIONS, CLASS_MAP = "diag/classes", "diag/confusions", "diag/class_error_by_epoch"
+MEDIA = frozenset({TABLE, CLASSES, CONFUSIONS, CLASS_MAP})
 COLUMNS = ("rule", "severity", "step", "where", "message", "advice", "status")
 MAX_TITLE = 63  # "should be less than 64 characters", says Run.alert
 _HOUR_S = 3600.0
@@ -26,7 +29,8 @@ class WandbSink(Sink):
     """Logs readings, findings and the verdict into a W&B run that somebody else made and will finish.
 
     Charts are named as in :func:`lightning_diag.signals.logged_keys` and lie over ``diag/step``, the optimizer step
-    that was measured. ``diag/findings`` holds one row a rule. A finding of warning or worse becomes an alert, once a
+    that was measured. ``diag/findings`` holds one row a rule; ``diag/classes``, ``diag/confusions`` and the heat map
+    ``diag/class_error_by_epoch`` show at most 50 classes and 100 validation passes. A finding of warning or worse becomes an alert, once a
     severity. The summary tells ``diag/worst_severity``, ``diag/open_findings`` and, at the end, ``diag/verdict``.
 
     Each key is tied to the axis by its exact name: W&B resolves overlapping globs in random order, and Lightning's
@@ -89,6 +93,9 @@ class WandbSink(Sink):
         self._held = 0
         self._table_at = -float("inf")
         self._table_due = False
+        self._classes = ClassHistory()
+        self._classes_at = -float("inf")
+        self._classes_due = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         own = (self.log_every_n_steps, self.max_rows, self.alerts_per_hour, self.table_every_s, self.clock)
@@ -112,6 +119,9 @@ class WandbSink(Sink):
         if self._wandb is None or not self._limit.admits(reading):
             return
         self._log(metrics(reading))
+        self._classes_due |= self._classes.add(reading)
+        if self._classes_due and self.clock() - self._classes_at >= self.table_every_s:
+            self._log_classes()
         if self._table_due and self.clock() - self._table_at >= self.table_every_s:
             self._log_table()
 
@@ -134,13 +144,15 @@ class WandbSink(Sink):
         told = (*(f for cause in diagnosis.causes for f in cause.findings), *diagnosis.notes)
         self._latest.update({finding.rule: finding for finding in told})
         self._log_table()
+        if self._classes_due:
+            self._log_classes()
         self._summarize(self._latest.values(), verdict=clean(diagnosis.verdict))
         self._wandb = None
 
     def _log(self, row: Mapping[str, object]) -> None:
         if not row:
             return
-        for key in row.keys() - self._defined - {TABLE}:
+        for key in row.keys() - self._defined - MEDIA:
             self._call("define_metric", key, step_metric=AXIS)
             self._defined.add(key)
         self._call("log", {**row, AXIS: self._step})
@@ -152,6 +164,21 @@ class WandbSink(Sink):
         table = self._wandb.Table(columns=list(COLUMNS), data=[_row(f) for f in rows])
         self._log({TABLE: table})
         self._table_at, self._table_due = self.clock(), False
+
+    def _log_classes(self) -> None:
+        if self._wandb is None:
+            return
+        media: dict[str, object] = {}
+        for key, columns, rows in (
+            (CLASSES, CLASS_COLUMNS, self._classes.class_rows()),
+            (CONFUSIONS, PAIR_COLUMNS, self._classes.pair_rows()),
+        ):
+            if rows:
+                data = [[clean(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
+                media[key] = self._wandb.Table(columns=list(columns), data=data)
+        media[CLASS_MAP] = self._wandb.Html(self._classes.heat_map(), inject=False)
+        self._log(media)
+        self._classes_at, self._classes_due = self.clock(), False
 
     def _alert(self, finding: Finding) -> None:
         now = self.clock()
