@@ -1,14 +1,14 @@
-"""The rules under test: the detectors that run by default, with their default limits."""
+"""The rules under test: the detectors that ``Diagnostics()`` runs, with their default limits."""
 
 from __future__ import annotations
 
-from lightning_diag.detectors import defaults
+from lightning_diag import Diagnostics
 from lightning_diag.detectors.base import Detector
 
 
 def fresh_detectors() -> list[Detector]:
     """New instances of the default detectors."""
-    return list(defaults())
+    return list(Diagnostics().parts().detectors)
 
 
 def shipped_rules() -> frozenset[str]:
