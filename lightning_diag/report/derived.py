@@ -18,7 +18,11 @@ RATIOS = {
     "class/train_recall": ("class/train_right", "class/train_support"),
 }
 # name -> counts: each row's share of the sum
-SHARES = {"class/predicted_share": "class/predicted", "class/support_share": "class/support"}
+SHARES = {
+    "class/predicted_share": "class/predicted",
+    "class/support_share": "class/support",
+    "class/train_support_share": "class/train_support",
+}
 USED_UP = frozenset(part for parts in RATIOS.values() for part in parts)  # counts that aren't drawn themselves
 _AXES = {**dict.fromkeys(RATIOS, "class"), **dict.fromkeys(SHARES, "class")}
 # NaN in these is a value that went wrong; elsewhere it says that a row has no such number (no gate, no samples)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from lightning_diag.report.series import HUGE, Floats
+
 COLUMNS = 512  # columns kept at most; once full, neighbours are joined
 
 
@@ -72,6 +73,7 @@ class Grid:
         if self._last and step < self._last[-1]:
             return  # the record is damaged there
         flat = np.asarray(values, dtype=np.float64).ravel()
+        flat = np.where(np.isfinite(flat), np.clip(flat, -HUGE, HUGE), flat)
         self.rows = max(self.rows, len(flat))
         finite = np.isfinite(flat)
         low, high = np.where(finite, flat, np.inf), np.where(finite, flat, -np.inf)

@@ -131,7 +131,7 @@ def _furthest(columns: Columns, log: bool) -> Floats:
     low, high = columns.low, columns.high
     if log:
         low, high = (np.log10(np.where(v > 0, v, 1e-300)) for v in (low, high))
-    middle = low / 2 + high / 2
+    middle = (low + high) / 2
     known = np.isfinite(middle).any(axis=0)
     median = np.zeros(middle.shape[1])
     median[known] = np.nanmedian(middle[:, known], axis=0)
@@ -143,8 +143,8 @@ def _codes(shown: Floats, columns: Columns, low: float, high: float, log: bool) 
     finite = np.isfinite(shown)
     usable = finite & (shown > 0) if log else finite
     values, edges = (np.log10(shown[usable]), np.log10([low, high])) if log else (shown[usable], np.array([low, high]))
-    span = edges[1] / 2 - edges[0] / 2  # halves: float64's largest values must not overflow
-    level = (values / 2 - edges[0] / 2) / span if span > 0 else np.full(values.shape, 0.5)
+    span = edges[1] - edges[0]
+    level = (values - edges[0]) / span if span > 0 else np.full(values.shape, 0.5)
     codes[usable] = FIRST_LEVEL + np.rint(np.clip(level, 0, 1) * LEVELS).astype(np.uint8)
     codes[finite & ~usable] = ZERO
     codes[columns.bad] = NOT_FINITE

@@ -21,16 +21,8 @@ from lightning_diag.record import load
 from lightning_diag.report.content import content
 
 SHEETS = ("vendor/uPlot.min.css", "style.css")
-SCRIPTS = (
-    "vendor/uPlot.iife.min.js",
-    "theme.js",
-    "timeline.js",
-    "marks.js",
-    "lines.js",
-    "cells.js",
-    "heat.js",
-    "main.js",
-)
+OWN_SCRIPTS = ("theme.js", "timeline.js", "marks.js", "lines.js", "cells.js", "heat.js", "main.js")  # in this order
+SCRIPTS = ("vendor/uPlot.iife.min.js", *OWN_SCRIPTS)
 NAME = "report.html"
 
 
@@ -90,7 +82,7 @@ def code(text: str) -> Markup:
 @lru_cache(maxsize=16)
 def asset(name: str) -> str:
     """Return a file of ``assets/``."""
-    return files("lightning_diag.report").joinpath("assets", name).read_text(encoding="utf-8")
+    return (files("lightning_diag.report") / "assets" / name).read_text(encoding="utf-8")
 
 
 @lru_cache(maxsize=1)

@@ -17,14 +17,9 @@ from lightning_diag.report.timelines import BUCKETS, line_chart, loss_chart
 from lightning_diag.report.titles import title_of
 
 Drawing = Chart | Heat
-HIDDEN = (
-    "chance/",
-    "origin/",
-    "val/samples",
-    "activation/window_samples",
-    "activation/call_order",
-    *USED_UP,
-)  # what detectors need and nobody looks at
+# what detectors need and nobody looks at
+HIDDEN = frozenset({"val/samples", "activation/window_samples", "activation/call_order", *USED_UP})
+HIDDEN_GROUPS = ("chance/", "origin/")
 AS_LINES = ("group", "domain")  # axes with few rows
 MAX_OTHER = 60
 
@@ -45,7 +40,7 @@ def sections(
     got: Gathered, columns: Mapping[str, Columns], findings: Sequence[FindingCard], budget: float | None = None
 ) -> list[Section]:
     """Return all sections that hold something."""
-    arrays = [s for s in columns if got.axis(s) not in AS_LINES and not s.startswith(HIDDEN)]
+    arrays = [s for s in columns if got.axis(s) not in AS_LINES and _looked_at(s)]
     maps = heat_maps(arrays, got, columns, findings)
     loss = _loss(got, columns, findings)
     layers = Section("layers", "Layers over time", "A row is a parameter or a module, in the order of the model.")
@@ -64,7 +59,7 @@ def sections(
     cost.charts += _cost(got, budget)
     other = Section("other", "Other signals")
     shown = {*_LOSS, "system/overhead_frac", "system/interval_steps"}
-    rest = [s for s in got.series if s not in shown and not s.startswith(HIDDEN)]
+    rest = [s for s in got.series if s not in shown and _looked_at(s)]
     other.more += _charts(rest[:MAX_OTHER], got, columns, "half")
     made_sections = [loss, layers, classes, domains, cost, other]
     return [section for section in made_sections if section.charts or section.tables or section.more]
@@ -105,6 +100,10 @@ def _cost(got: Gathered, budget: float | None) -> list[Chart]:
         if budget is not None and chart.title == title_of("system/overhead_frac"):
             chart.limits.append((budget, "budget"))
     return charts
+
+
+def _looked_at(signal: str) -> bool:
+    return signal not in HIDDEN and not signal.startswith(HIDDEN_GROUPS)
 
 
 def _charts(signals: Iterable[str], got: Gathered, columns: Mapping[str, Columns], size: str) -> list[Chart]:

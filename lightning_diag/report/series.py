@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+HUGE = 1e300  # larger values are drawn as this, so that sums and differences of two stay finite
 KEPT = 1 << 18  # points kept at full resolution; past it, pairs of buckets keep their lowest and highest point
 
 
@@ -58,7 +59,7 @@ class Series:
             return
         self._fresh = True
         self._steps.append(step)
-        self._values.append(value)
+        self._values.append(min(max(value, -HUGE), HUGE))
         if len(self._steps) > self.kept:
             steps, values = minmax(self.steps, self.values, self.kept // 4)
             self._steps, self._values = array("d", steps.tolist()), array("d", values.tolist())

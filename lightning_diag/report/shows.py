@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from lightning_diag.finding import Finding
 from lightning_diag.report.gather import Gathered
@@ -22,7 +22,7 @@ SHOWN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("activations/collapsed", ("activation/variation",)),
     ("activations/attention-collapsed", ("activation/attention_entropy", "activation/attention_max_logit")),
     ("classes/collapsed", ("class/predicted_share", "class/recall")),
-    ("classes/imbalanced", ("class/support_share",)),
+    ("classes/imbalanced", ("class/train_support_share", "class/support_share")),
     ("classes/*", ("class/recall", "class/train_recall")),
     ("loss/*", ("loss/train", "loss/val")),
     ("fit/too-good", ("accuracy/val", "accuracy/train", "loss/val", "loss/train")),
@@ -30,6 +30,7 @@ SHOWN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("sanity/*", ("loss/train",)),
 )
 MAX_SCANS = 64
+MAX_PAIR = 500  # characters of two names
 _WITH_LOSS = ("loss/", "fit/", "sanity/")
 _STOP_WORDS = frozenset({"frac", "share", "rate", "the", "too", "not", "non"})
 
@@ -58,7 +59,7 @@ def signals_for(finding: Finding, got: Gathered) -> tuple[str, ...]:
 def rows_for(finding: Finding, signal: str, got: Gathered) -> list[int]:
     """Rows of an array signal that a finding's places name, in the order of the places.
 
-    A module's name stands for its parameters too.
+    A module's name stands for its parameters too; ``cat as dog`` (a class taken for another) names both.
     """
     names = got.names(signal)
     at = {name: i for i, name in enumerate(names)}
@@ -67,12 +68,24 @@ def rows_for(finding: Finding, signal: str, got: Gathered) -> list[int]:
     for place in finding.where:
         if place in at:
             rows[at[place]] = None
+        elif (pair := _pair(place, at)) is not None:
+            rows |= dict.fromkeys(pair)
         elif scans < MAX_SCANS:
             scans += 1
             for i, name in enumerate(names):
                 if name.startswith(f"{place}."):
                     rows[i] = None
     return list(rows)
+
+
+def _pair(place: str, at: Mapping[str, int]) -> tuple[int, int] | None:
+    """Rows of a pair such as ``cat as dog``; names may hold the word themselves."""
+    words = place.split(" as ") if len(place) < MAX_PAIR else []
+    for cut in range(1, len(words)):
+        truth, guess = " as ".join(words[:cut]), " as ".join(words[cut:])
+        if truth in at and guess in at:
+            return at[truth], at[guess]
+    return None
 
 
 def _likeness(finding: Finding, signal: str, got: Gathered) -> float:

@@ -31,6 +31,7 @@ TITLES = {
     "class/train_recall": "Recall in training",
     "class/predicted_share": "Share of the predictions",
     "class/support_share": "Share of the validation samples",
+    "class/train_support_share": "Share of the training samples",
     "system/overhead_frac": "Overhead of the diagnostics",
     "system/interval_steps": "Steps between two samples",
 }

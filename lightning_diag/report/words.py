@@ -22,7 +22,10 @@ def clean(text: object, limit: int = NAME_LENGTH) -> str:
     >>> clean("a" * 50, limit=9)
     'aaaa…aaaa'
     """
-    plain = " ".join(_ANSI.sub("", str(text)[: 40 * limit]).split())
+    raw = str(text)
+    if len(raw) > 80 * limit:  # a book as a name: its ends are enough
+        raw = f"{raw[: 40 * limit]} {raw[-40 * limit :]}"
+    plain = " ".join(_ANSI.sub("", raw).split())
     plain = "".join(c for c in plain if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
     if len(plain) <= limit:
         return plain

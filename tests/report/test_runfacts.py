@@ -1,0 +1,61 @@
+"""Who ran what, and how old the page is."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from lightning_diag.record import load
+from lightning_diag.report.gather import Gathered, gather
+from lightning_diag.report.runfacts import limits, run_facts, run_head
+from tests.report import runs
+from tests.report.records import write_record
+
+
+def test_a_run_that_goes_on_says_so_and_one_that_fell_silent_too(tmp_path: Path) -> None:
+    record = load(runs.running(tmp_path / "run"))
+    got = gather(record.readings(), record.facts)
+    now = datetime.now(timezone.utc)
+    head = run_head(record, got, now)
+    assert (head["status"], head["progress"]) == ("still running", "step 300 of 1,000, epoch 9")
+    assert head["banner"].startswith("The run is still going on")
+    for file in record.run_dir.iterdir():
+        os.utime(file, ((now - timedelta(hours=5)).timestamp(),) * 2)
+    assert "nothing new came for 5 hours" in run_head(record, got, now)["banner"]
+
+
+def test_a_finished_run_needs_no_banner_unless_its_record_lacks_something(tmp_path: Path) -> None:
+    record = load(runs.healthy(tmp_path / "run"))
+    now = datetime.now(timezone.utc)
+    assert run_head(record, Gathered(), now)["banner"] == ""
+    record.thinned, record.damaged = True, 1
+    banner = run_head(record, Gathered(), now)["banner"]
+    assert "left out" in banner
+    assert "1 line of the record could not be read" in banner
+
+
+def test_facts_are_labelled_and_the_unknown_is_left_out(tmp_path: Path) -> None:
+    record = load(runs.broken(tmp_path / "run"))
+    facts = dict(run_facts(record, gather(record.readings(), record.facts)))
+    assert facts["Created"] == "2025-01-02 03:04 UTC"
+    assert facts["Gradient clipping"] == "1"
+    assert facts["Parameters"] == "12 tensors, 1,200 weights"
+    assert facts["budget"] == "0.01"
+    assert "Strategy" not in facts
+
+
+def test_limits_of_the_checks_stand_apart(tmp_path: Path) -> None:
+    meta = {"detectors": {"loss/spike": {"limit": 8.0, "min_rise": 0.05}, "x/y": {}, "odd": 3}, "model": "Net"}
+    record = load(write_record(tmp_path / "run", meta=meta))
+    assert limits(record) == [("loss/spike", "limit 8, min rise 0.05"), ("x/y", "none")]
+    assert [value for label, value in run_facts(record, Gathered()) if label.startswith("detectors")] == []
+
+
+def test_a_record_with_odd_entries_is_shown(tmp_path: Path) -> None:
+    record = load(write_record(tmp_path / "run", meta={"detectors": [1], "deep": {"er": {"still": [1, None]}}}))
+    record.info["created"] = "yesterday"
+    facts = dict(run_facts(record, Gathered()))
+    assert facts["Created"] == "yesterday"
+    assert facts["deep er still"] == "1, None"
+    assert limits(record) == []
