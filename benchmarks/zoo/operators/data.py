@@ -29,7 +29,7 @@ def labels_to_zero(plan: Plan, severity: float) -> None:
     def corrupt(data: Data, g: torch.Generator) -> None:
         data.train_y = torch.where(torch.rand(data.train_y.shape, generator=g) < severity, 0, data.train_y)
 
-    plan.where = ("0",)
+    plan.where = ("class 0",)
     plan.on_data.append(corrupt)
 
 
@@ -43,14 +43,14 @@ def class_imbalance(plan: Plan, severity: float) -> None:
             keep[(data.train_y == c).nonzero()[:2]] = True
         data.keep(keep | (data.train_y % 2 == 0))
 
-    plan.where = ("1", "3", "5", "7", "9")
+    plan.where = tuple(f"class {c}" for c in (1, 3, 5, 7, 9))
     plan.on_data.append(drop)
 
 
 @operator("class-drift")
 def class_drift(plan: Plan, severity: float) -> None:
     """From the middle of the run, class 3 is labelled 8 with probability severity."""
-    plan.onset, plan.where = 0.5, ("3",)
+    plan.onset, plan.where = 0.5, ("class 3",)
     onset, g = plan.onset_step, torch.Generator().manual_seed(5)
 
     def relabel(x: Tensor, y: Tensor, step: int) -> tuple[Tensor, Tensor]:
