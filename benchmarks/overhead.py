@@ -170,7 +170,7 @@ class Watch(pl.Callback):
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         self.run.unwatch(pl_module)
-        self.run.finish(quiet=True)
+        self.run.finish()
 
 
 def variants(folder: str) -> dict[str, Callable[[], list[Any]]]:

@@ -72,6 +72,7 @@ class RecordSink(Sink):
         self._findings: AppendFile | None = None
         self._info: dict[str, Any] = {}
         self._facts: Facts | None = None
+        self._written: dict[str, Finding] = {}  # rule -> last state in the file
         self._steps: dict[int, None] = {}  # of findings; a dict keeps the order
         self._limit = self.max_bytes
         self._inert = False
@@ -130,6 +131,9 @@ class RecordSink(Sink):
             return
         self._info.update(status=self.status, diagnosis=diagnosis.to_dict())
         try:
+            for finding in diagnosis.findings:  # what changed since it was news: last step, count
+                if self._written.get(finding.rule) != finding:
+                    self.finding(finding)
             self._write_info()
         finally:
             self._release()
@@ -174,6 +178,7 @@ class RecordSink(Sink):
         file.close()
 
     def _remember(self, finding: Finding) -> None:
+        self._written[finding.rule] = finding
         for step in (finding.first_step, finding.step, finding.last_step):
             self._steps[step] = None
         while len(self._steps) > MAX_FINDING_STEPS:

@@ -141,8 +141,7 @@ class WandbSink(Sink):
         """Log the whole table and the verdict; the run itself is left open."""
         if self._wandb is None:
             return
-        told = (*(f for cause in diagnosis.causes for f in cause.findings), *diagnosis.notes)
-        self._latest.update({finding.rule: finding for finding in told})
+        self._latest.update({finding.rule: finding for finding in diagnosis.findings})
         self._log_table()
         if self._classes_due:
             self._log_classes()

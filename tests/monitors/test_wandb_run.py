@@ -1,0 +1,53 @@
+"""An offline W&B run of a real training, read back and compared with the record and with the signal table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
+
+from lightning_diag import Diagnostics, load
+from lightning_diag.signals import PREFIX, logged_keys
+from tests.training import Classifier, fit
+from tests.wandb_file import read_finished
+
+MEDIA = ("diag/findings", "diag/classes", "diag/confusions", "diag/class_error_by_epoch")
+
+
+@pytest.mark.parametrize("lr", [1e-3, 1.0])
+def test_what_wandb_holds_is_what_the_record_holds(lr: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    logger = WandbLogger(project="test", save_dir=str(tmp_path), offline=True)
+    csv = CSVLogger(str(tmp_path / "csv"))
+    diag = Diagnostics(strict=True, every_n_steps=5)
+    fit(Classifier(lr=lr), [diag], tmp_path, steps=150, logger=[logger, csv], log_every_n_steps=5)
+    file = Path(logger.experiment.settings.sync_file)
+    logger.experiment.finish()
+    log = read_finished(file)
+
+    ours = [row for row in log.history if "diag/step" in row]
+    keys = {k for row in ours for k in row if k.startswith(PREFIX) and not k.startswith(MEDIA)} - {"diag/step"}
+    assert keys <= logged_keys().keys() and len(keys) <= 60
+    assert {"diag/loss/train", "diag/grad/norm", "diag/loss/val", "diag/update/parameter_ratio/median"} <= keys
+    assert all(log.metrics[key][0] == "diag/step" for key in keys)
+
+    assert diag.run_dir is not None
+    record = load(diag.run_dir)
+    norms = {r.step: r.scalar("grad/norm") for r in record.readings() if "grad/norm" in r}
+    logged = {row["diag/step"]: row["diag/grad/norm"] for row in ours if "diag/grad/norm" in row}
+    assert logged == pytest.approx(norms) and len(norms) == 30
+    losses = {r.step: r.scalar("loss/train") for r in record.readings() if "loss/train" in r}
+    assert len(losses) == 150
+    for row in ours:
+        if "diag/loss/train" in row:
+            assert row["diag/loss/train"] == pytest.approx(losses[row["diag/step"]])
+
+    serious = [f for f in diag.findings if f.severity >= 1]
+    assert log.summary["diag/verdict"] == diag.diagnosis.verdict
+    assert bool(log.alerts) == bool(serious) == (lr == 1.0)
+    assert {title.partition(": ")[2] for title, _, _ in log.alerts} <= {f.rule for f in serious}
+    assert [f.to_dict() for f in record.findings] == [f.to_dict() for f in diag.findings]
+    header = (tmp_path / "csv" / "lightning_logs" / "version_0" / "metrics.csv").read_text().splitlines()[0]
+    assert "diag/grad/norm" in header.split(",") and "val_loss" in header.split(",")
