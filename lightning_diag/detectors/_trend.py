@@ -136,10 +136,14 @@ class TrendDetector(Detector):
     def _settled(self, reading: Reading) -> None:
         """Raise while the chance loss is still being estimated: the entropy of a few labels is too low.
 
+        The plug-in entropy of N labels of K classes is too low by about ``(K - 1) / 2N`` (Miller, 1955), so an estimate
+        that didn't change over the last half of the run is too low by no more than what counts as a change.
+
         Raises:
-            NotMeasurable: it changed within the last 20 steps, or within the last sixth of the run.
+            NotMeasurable: it changed within the last 20 steps, or within the last half of what was watched.
         """
-        if self._chance and reading.step - self._chance_since < max(SETTLE, reading.step // 6):
+        watched = reading.step - self._since
+        if self._chance and reading.step - self._chance_since < max(SETTLE, watched // 2):
             raise NotMeasurable("the chance loss is still being estimated from the labels seen")
 
     @abstractmethod

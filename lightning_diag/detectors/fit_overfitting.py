@@ -21,8 +21,8 @@ class FitOverfitting(Detector):
         A model that memorizes: every further step makes it worse on data it has not seen.
 
     Formula:
-        Worse: all of the last ``evals`` validations are worse than the best one before by more than ``k`` times the
-        noise of one validation, ``k = 2 + sqrt(2 log n)`` after ``n`` validations (the expected luck of the best of n),
+        Worse: all of the last ``evals`` validations are worse than the best median of three by more than ``k`` times
+        the noise of one validation, ``k = 2 + sqrt(2 log n)`` after ``n`` validations (the lowest of n is low by luck),
         and, for the loss, by more than ``min_rise`` and 2 % of chance. The noise of a validation is its jitter,
         ``1.4826 * median |second difference| / sqrt(6)``; for an accuracy at least half its binomial error. Memorized:
         the mean training level since the last validation is below what it was at the best one; or, with both
@@ -60,7 +60,7 @@ class FitOverfitting(Detector):
         ...         val = {"loss/val": np.float64(0.5 + np.exp(-step / 100) + 1e-3 * step + 0.02 * rng.normal())}
         ...         for finding in judge.update(Reading(step, 0, val, stage="validation")):
         ...             print(step, finding.severity, finding.evidence["best_step"])
-        450 warning 250
+        550 warning 250
 
     References:
         Prechelt, Early stopping - but when?, 1998. Guo et al., On calibration of modern neural networks, 2017

@@ -96,7 +96,7 @@ class FitUnderfitting(TrendDetector):
         values = reading.values
         if "loss/val" in values:
             self._val = float(values["loss/val"])
-        if "loss/relative" in values:
+        if "loss/relative" in values and "loss/level" in values:
             if self._since < 0:
                 self._since = reading.step
             if values["loss/relative"]:

@@ -94,8 +94,10 @@ class LossBadStart(TrendDetector):
 
     def update(self, reading: Reading) -> Finding | None:
         """Keep the first losses; judge them once the chance loss has settled."""
-        if len(self._first) < self.settle_steps and "loss/level" in reading.values:
-            self._first.append(float(reading.values["loss/train"]))
+        if len(self._first) < self.settle_steps:
+            loss = reading.scalar("loss/train")
+            if loss is not None and math.isfinite(loss):
+                self._first.append(loss)
         return super().update(reading)
 
     def _look(self, reading: Reading) -> Finding | None:
@@ -111,7 +113,7 @@ class LossBadStart(TrendDetector):
         ratio, now = first / chance, float(reading.values["loss/level"]) / chance
         above = now > STILL
         limit = self.limit if reading.facts.task != "regression" else max(self.limit, REGRESSION)
-        if ratio <= limit * math.exp(2 * noise(self._first)) or (self._told and not above):
+        if ratio <= limit * math.exp(2 * noise_of(self._first)) or (self._told and not above):
             return None
         self._told = True
         late = reading.step >= (self.late_frac * planned if planned else BLIND_STEPS)
@@ -143,10 +145,10 @@ class LossBadStart(TrendDetector):
         )
 
 
-def noise(losses: Sequence[float]) -> float:
+def noise_of(losses: Sequence[float]) -> float:
     """Standard deviation of a log loss around its course, from successive differences; 0 with fewer than 3.
 
-    >>> round(noise([8.0, 4.0, 2.0, 1.0]), 6)
+    >>> round(noise_of([8.0, 4.0, 2.0, 1.0]), 6)
     0.0
     """
     logs = [math.log(max(loss, 1e-12)) for loss in losses]

@@ -17,7 +17,8 @@ from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
 from lightning_diag.streaming.loss_trace import LossTrace
 
-RECENT = 64  # losses of the present mean and its standard error
+RECENT = (64, 512)  # losses of the present mean, at least and at most: all since it holds
+CLEAR = 8.0  # standard errors of that mean: 4 for it and 4 for the luck of the best one, the lowest of many
 BLIND_LOST = 3.0  # ``lost`` where chance is not known: the loss against a contrastive queue rises from a low start
 BOTTOMLESS = 100.0  # sizes of the first loss (at least 1) below zero at which a loss is being maximized
 PATIENCE = 200  # steps to wait for a sample of the learning rate before judging without one
@@ -33,9 +34,9 @@ class LossDiverging(Detector):
     Formula:
         ``rise = max(share * (start - best), 0.25 |best|, 0.1 * chance)``; it holds at a step with ``level > best +
         rise`` (``level`` the median of 32 losses, ``best`` its lowest after the guard). After ``steps`` such steps in a
-        row the means must say so too: the mean of the last 64 losses, less 4 of its standard errors, above the best
-        mean of any 64 successive losses by ``rise``. The median ignores single spikes, the mean ignores flips between
-        two modes of a tiny batch.
+        row the means must say so too: the mean of the losses since then (the last 64 to 512), less 8 of its standard
+        errors, above the best mean of as many successive losses by ``rise``. The median ignores single spikes, the mean
+        ignores flips between the two modes of a tiny batch.
 
     Reads:
         ``loss/train loss/level`` (``loss/relative`` for the chance loss) at every step; ``lr`` where sampled.
@@ -69,7 +70,7 @@ class LossDiverging(Detector):
         ...     loss *= np.exp(0.1 * rng.standard_normal())
         ...     for finding in judge.update(judge.enrich(Reading(step, 0, {"loss/train": np.float64(loss)}))):
         ...         print(step, finding.first_step, finding.severity)
-        378 358 warning
+        382 358 warning
 
     References:
         Cohen et al., Gradient descent typically occurs at the edge of stability, 2021 (arXiv:2103.00065): the loss is
@@ -90,7 +91,7 @@ class LossDiverging(Detector):
         super().__init__()
 
     def _reset(self) -> None:
-        self._recent: deque[float] = deque(maxlen=RECENT)
+        self._recent: deque[float] = deque(maxlen=RECENT[1])
         self._trace = LossTrace()
         self._rates = LrWatch()
         self._start = math.nan  # first level
@@ -106,7 +107,7 @@ class LossDiverging(Detector):
         values = reading.values
         if "lr" in values:
             self._see_rate(reading)
-        if "loss/level" not in values:
+        if "loss/level" not in values or "loss/train" not in values:
             raise NotMeasurable("the loss is not finite")
         level, loss = float(values["loss/level"]), float(values["loss/train"])
         self._recent.append(loss)
@@ -177,10 +178,10 @@ class LossDiverging(Detector):
         )
 
     def _means_agree(self, limit: float) -> bool:
-        recent = np.asarray(self._recent)
+        recent = np.asarray(self._recent)[-max(RECENT[0], self._row) :]
         error = float(np.std(np.diff(recent))) / math.sqrt(2 * len(recent))
         shift = max(0.0, self._trace.best(len(recent)) - self._best)  # means of a skewed loss lie above its medians
-        return float(recent.mean()) - 4 * error > limit + shift
+        return float(recent.mean()) - CLEAR * error > limit + shift
 
     def _finding(self, reading: Reading, level: float, limit: float, lost: float | None) -> Finding:
         began = reading.step - self._row + 1

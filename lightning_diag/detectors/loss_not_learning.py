@@ -30,7 +30,8 @@ class LossNotLearning(TrendDetector):
         ``R = (L - floor) / (chance - floor)`` with ``L`` the mean loss over the last quarter of the steps, or the
         median of the means of 12 parts of it where that is less (spikes move the one, a loss of two modes the other).
         It holds when ``R > limit``, ``R`` is above 0.9 by 2 standard errors, and the loss doesn't fall on its way to
-        ``R < 0.9`` at the end of the plan (slope's t below -3, extrapolated).
+        ``R < 0.9`` at the end of the plan (extrapolated from the last quarter and from the last three quarters of the
+        steps, where the slope's t is below -2).
 
     Reads:
         ``loss/train loss/level loss/relative`` at every step; ``lr`` where sampled; the facts chance_loss, loss_floor,
@@ -104,9 +105,10 @@ class LossNotLearning(TrendDetector):
         if relative <= self.limit or relative - 2 * error <= 0.9:
             return None
         planned = reading.facts.planned_steps or 2 * reading.step
-        ahead = relative + recent.change / ref.span * (planned - reading.step) / max(1, recent.steps)
-        if recent.t < -CLEAR and ahead < 0.9:
-            return None
+        for line in (recent, self._trace.trend(3 * reading.step // 4)):
+            pace = line.change / ref.span / max(1, line.steps)
+            if line.t < -2 and relative + pace * (planned - reading.step) < 0.9:
+                return None
         if not ref.known and self._trace.trend(len(self._trace)).t < -CLEAR:
             return None
         return self._finding(reading, ref, relative, self._severity(reading, ref, relative, error), recent)

@@ -126,12 +126,12 @@ class LossSpike(Detector):
             self._rates.see(reading)
         if "grad/norm" in values and self._gradient.update(float(values["grad/norm"])).get("loss/z", 0.0) > self.limit:
             self._gradient_jump = reading.step
-        loss, z = values.get("loss/train"), values.get("loss/z")
-        if loss is None or z is None:
+        loss, z, level = values.get("loss/train"), values.get("loss/z"), values.get("loss/level")
+        if loss is None or z is None or level is None:
             raise NotMeasurable("the loss is not finite, or fewer than 10 losses were seen")
         if self._phase != "calm":
             return self._follow(reading, float(loss), float(z))
-        rise = float(loss) - float(values["loss/level"])
+        rise = float(loss) - float(level)
         if z > SUSPECT and self._stands_out(reading, rise):
             self._note(reading, float(loss), float(z))
             return self._confirmed(reading) if z > self.limit and self._gradient_jump == reading.step else None
@@ -172,7 +172,7 @@ class LossSpike(Detector):
     def _note(self, reading: Reading, loss: float, z: float) -> None:
         """Take down a high loss that may be a spike."""
         level = float(reading.values["loss/level"])
-        error = float(reading.values["loss/noise"]) * abs(level) * MEDIAN_ERROR
+        error = (reading.scalar("loss/noise") or 0.0) * abs(level) * MEDIAN_ERROR
         self._phase, self._row = "seen", 1
         highest = max(self._recent, default=0.0)
         self._spike = {

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from lightning_diag.detectors.fit_overfitting import FitOverfitting
+from lightning_diag.finding import Severity
+from lightning_diag.reading import Reading
+from tests.detectors.loss_stream import Array, News, known, noise, reason, stream, told, watch
+
+EVALS = 20
+
+
+def run(
+    val: Sequence[float] | Array,
+    accuracy: Sequence[float] | Array | None = None,
+    train_accuracy: Sequence[float] | Array | None = None,
+    train: Array | None = None,
+    *,
+    n: int = 1000,
+    samples: int = 1000,
+    **facts: object,
+) -> list[Reading]:
+    """A run with one validation each ``n / len(val)`` steps; the training loss falls unless it is given."""
+    every = n // len(val)
+    vals: dict[int, dict[str, float]] = {}
+    extra: dict[int, dict[str, float]] = {}
+    for i, loss in enumerate(val):
+        vals[(i + 1) * every] = {"loss/val": loss, "val/samples": samples}
+        if accuracy is not None:
+            vals[(i + 1) * every]["accuracy/val"] = accuracy[i]
+        if train_accuracy is not None:
+            extra[(i + 1) * every] = {"accuracy/train": train_accuracy[i]}
+    losses = 2 * np.exp(-np.arange(n) / (0.2 * n)) * noise(n) if train is None else train
+    return stream(losses, known(n, **facts), extra=extra, val=vals)
+
+
+def rising(jitter: float = 0.01, seed: int = 0) -> Array:
+    """A validation loss that is best at the 7th validation (index 6) and rises from there on."""
+    i = np.arange(EVALS)
+    wobble = jitter * np.random.default_rng(seed).standard_normal(EVALS)
+    return 0.6 + np.exp(-i / 2) + 0.08 * np.maximum(0, i - 6) + wobble
+
+
+def accuracies(fall: float = 0.0) -> tuple[Array, Array]:
+    """Validation accuracy that ends at 0.7 and falls from the 7th validation on, train accuracy that ends at 1."""
+    i = np.arange(EVALS)
+    return 0.7 * (1 - np.exp(-(i + 1) / 2)) - fall * np.maximum(0, i - 6), 1 - np.exp(-(i + 1) / 4)
+
+
+def worst(news: News) -> Severity:
+    return max(f.severity for _, f in news)
+
+
+@pytest.mark.parametrize("n", [200, 2000, 20_000])
+def test_with_losses_only_a_rise_over_the_best_warns_and_names_the_best_step(n: int) -> None:
+    news = watch(FitOverfitting(), run(rising(), n=n))
+    step, found = news[0]
+    assert found.severity == Severity.WARNING
+    assert found.evidence["best_step"] == found.first_step and 6 <= found.first_step / (n / EVALS) <= 9
+    assert step <= 14 * n // EVALS
+    assert f"checkpoint of step {found.first_step}" in found.advice[0]
+    assert float(found.evidence["value"]) > float(found.evidence["limit"])
+
+
+def test_the_gap_and_a_worse_loss_warn() -> None:
+    accuracy, train_accuracy = accuracies()
+    assert worst(watch(FitOverfitting(), run(rising(), accuracy, train_accuracy))) == Severity.WARNING
+
+
+def test_worse_accuracy_warns() -> None:
+    accuracy, train_accuracy = accuracies(fall=0.02)
+    flat = np.full(EVALS, 0.6)
+    news = watch(FitOverfitting(), run(flat, accuracy, train_accuracy))
+    assert worst(news) == Severity.WARNING and any("error rate" in f.message for _, f in news)
+
+
+def test_a_loss_that_only_loses_calibration_is_info() -> None:
+    accuracy, _ = accuracies()
+    news = watch(FitOverfitting(), run(rising(), accuracy))
+    assert worst(news) == Severity.INFO and "too sure of itself" in news[-1][1].message
+    assert "temperature" in news[-1][1].advice[1]
+
+
+def test_a_gap_alone_is_info() -> None:
+    accuracy, train_accuracy = accuracies()
+    news = watch(FitOverfitting(), run(0.6 + np.exp(-np.arange(EVALS) / 2), accuracy, train_accuracy))
+    assert worst(news) == Severity.INFO and "which has not become worse" in news[0][1].message
+
+
+def test_a_small_validation_set_needs_a_larger_gap() -> None:
+    val, (accuracy, train_accuracy) = 0.6 + np.exp(-np.arange(EVALS) / 2), accuracies()
+    assert watch(FitOverfitting(), run(val, accuracy, train_accuracy, samples=20)) == []
+
+
+def test_one_uptick_is_silent() -> None:
+    val = 0.6 + np.exp(-np.arange(EVALS) / 2)
+    val[12:14] += 0.5  # two, one fewer than it takes
+    assert watch(FitOverfitting(), run(val)) == []
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.02, 0.1, 0.3])
+def test_a_jittering_validation_is_silent(jitter: float) -> None:
+    for seed in range(10):
+        wobble = np.exp(jitter * np.random.default_rng(seed).standard_normal(60))
+        assert watch(FitOverfitting(), run((0.6 + np.exp(-np.arange(60) / 6)) * wobble, n=3000)) == []
+
+
+def test_when_the_training_loss_rises_too_it_is_not_overfitting() -> None:
+    train = np.concatenate([np.linspace(2, 0.5, 350), np.linspace(0.5, 3, 650)]) * noise(1000)
+    assert watch(FitOverfitting(), run(rising(), train=train)) == []
+
+
+def test_a_tiny_rise_next_to_chance_is_silent() -> None:
+    """A loss near zero doubles without a decision being touched."""
+    assert watch(FitOverfitting(), run(0.01 * rising())) == []
+
+
+def test_it_resolves_when_validation_recovers() -> None:
+    val = rising()
+    val[14:] = 0.5
+    news = watch(FitOverfitting(), run(val))
+    assert [s for _, _, s in told(news)] == ["open", "resolved"]
+
+
+def test_nan_validations_are_skipped() -> None:
+    val = rising()
+    val[[2, 9, 12]] = np.nan
+    assert worst(watch(FitOverfitting(), run(val))) == Severity.WARNING
+    assert "needs 5 validations" in reason(FitOverfitting(), run(np.full(EVALS, np.nan)))
+
+
+def test_too_few_validations_and_competing_losses_are_not_judged() -> None:
+    assert "needs 5 validations" in reason(FitOverfitting(), run(rising()[:4]))
+    assert "2 optimizers" in reason(FitOverfitting(), run(rising(), optimizers=("Adam", "Adam")))
+    assert "no validation" in reason(FitOverfitting(), stream(noise(100), known(100)))

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lightning_diag.detectors.loss_bad_start import LossBadStart, noise_of
+from lightning_diag.finding import Severity
+from lightning_diag.reading import Facts
+from tests.detectors.loss_stream import CHANCE, decay, known, noise, reason, stream, told, watch
+
+
+def test_far_above_chance_is_a_note_and_a_warning_when_it_stays() -> None:
+    n = 1000
+    losses = decay(n, tau=0.1, start=10 * CHANCE) * noise(n)
+    news = watch(LossBadStart(), stream(losses, known(n)))
+    assert told(news)[:2] == [(21, "info", "open"), (51, "warning", "worsening")]
+    assert news[-1][1].status == "resolved" and len(news) == 3
+    assert news[0][1].first_step == 1
+    assert "times the 2.3 that guessing costs (limit 1.5)" in news[0][1].message
+
+
+@pytest.mark.parametrize("n", [200, 2000, 20_000])
+def test_a_start_that_falls_at_once_is_only_a_note(n: int) -> None:
+    losses = (0.5 + 20 * np.exp(-np.arange(n) / 3)) * noise(n, 0.02)
+    news = watch(LossBadStart(), stream(losses, known(n)))
+    assert {f.severity for _, f in news} == {Severity.INFO} and news[-1][1].status == "resolved"
+
+
+@pytest.mark.parametrize("start", [0.05, 0.5, 1.0, 1.4])
+def test_chance_and_below_is_silent(start: float) -> None:
+    losses = decay(1000, floor=0.01, start=start * CHANCE) * noise(1000, 0.05)
+    assert watch(LossBadStart(), stream(losses, known(1000))) == []
+
+
+def test_one_odd_first_batch_is_silent() -> None:
+    losses = CHANCE * noise(500, 0.05)
+    losses[0] *= 5
+    assert watch(LossBadStart(), stream(losses, known(500))) == []
+
+
+def test_a_rate_that_blows_up_at_once_is_not_a_bad_start() -> None:
+    losses = 20 * CHANCE * noise(500, 0.05)
+    losses[0] = CHANCE
+    assert watch(LossBadStart(), stream(losses, known(500))) == []
+
+
+def test_batches_of_one_are_silent() -> None:
+    fired = [bool(watch(LossBadStart(), stream(0.6 * CHANCE * noise(100, 1.0, s), known(500)))) for s in range(40)]
+    assert sum(fired) <= 1
+
+
+def test_a_regression_may_start_at_twice_the_variance() -> None:
+    losses = decay(500, start=2 * CHANCE) * noise(500, 0.05)
+    assert watch(LossBadStart(), stream(losses, known(500, task="regression"))) == []
+    assert watch(LossBadStart(), stream(losses, known(500))) != []
+
+
+def test_without_chance_or_from_a_later_step_it_is_not_judged() -> None:
+    losses = decay(500, start=10 * CHANCE)
+    assert "not known" in reason(LossBadStart(), stream(losses, Facts(planned_steps=500)))
+    assert "watched from step 300" in reason(LossBadStart(), stream(losses, known(800), first_step=300))
+    assert "manual" in reason(LossBadStart(), stream(losses, known(500, automatic_optimization=False)))
+
+
+def test_a_first_loss_that_is_nan_is_not_judged() -> None:
+    losses = decay(500, start=10 * CHANCE)
+    losses[0] = np.nan
+    assert "first loss was not seen" in reason(LossBadStart(), stream(losses, known(500)))
+
+
+def test_noise_is_that_around_the_course() -> None:
+    falling = 100 * np.exp(-0.5 * np.arange(20)) * noise(20, 0.1)
+    assert 0.05 < noise_of(falling.tolist()) < 0.2
+    assert noise_of([1.0, 2.0]) == 0.0
