@@ -9,6 +9,7 @@ from lightning_diag.report.cards import FindingCard
 from lightning_diag.report.charts import Chart
 from lightning_diag.report.confusion import Table, confused_pairs
 from lightning_diag.report.derived import USED_UP
+from lightning_diag.report.domains import domain_charts
 from lightning_diag.report.gather import Gathered
 from lightning_diag.report.grid import Columns
 from lightning_diag.report.heat import Heat
@@ -53,8 +54,8 @@ def sections(
         else:
             (layers.charts if telling(signal, columns[signal]) else layers.more).append(made)
     classes.tables += confused_pairs(got)
-    domains = Section("domains", "Domains over time")
-    domains.charts += _charts((s for s in columns if got.axis(s) == "domain"), got, columns, "low")
+    domains = Section("domains", "Domains over time", "Shaded: two standard errors, where they are known.")
+    domains.charts += domain_charts(got, columns)
     cost = Section("cost", "What the diagnostics cost", "Own time over step time, and how often a step is sampled.")
     cost.charts += _cost(got, budget)
     other = Section("other", "Other signals")

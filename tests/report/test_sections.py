@@ -52,9 +52,3 @@ def test_what_only_detectors_need_is_left_out_and_strangers_are_shown() -> None:
     found = made(gather([Reading(1, 0, values)], Facts()))
     assert [chart.title for chart in found["other"].more] == ["Mine flow"]
     assert [chart.title for chart in found["classes"].more] == ["Share of the validation samples"]
-
-
-def test_domains_are_lines() -> None:
-    facts = Facts(names={"domain": ("real", "synthetic")})
-    got = gather([Reading(s, 0, {"domain/mine": np.array([1.0, s])}) for s in (1, 2)], facts)
-    assert "layers" in made(got)  # not in the table: its axis is not known

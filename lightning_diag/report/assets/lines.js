@@ -34,6 +34,7 @@ LD.lines = (() => {
     const options = { label: one.label, stroke, width: 1.75, points: { show: false } };
     if (one.look === "faint") Object.assign(options, { width: 1, alpha: one.color < 0 ? 0.6 : 0.35 });
     if (one.look === "dots") Object.assign(options, { points: { show: true, size: 6, fill: stroke, stroke } });
+    if (one.look === "dots") options.spanGaps = true; // not every domain is measured at every step
     if (one.look === "steps") Object.assign(options, { paths: uPlot.paths.stepped({ align: 1 }) });
     if (one.y.length < 3) options.points = { show: true, size: 6, fill: stroke, stroke };
     return options;
@@ -86,7 +87,7 @@ LD.lines = (() => {
         scales: { x: { time: false, range: () => range || LD.timeline.full }, y: log ? { distr: 3 } : { range: vertical } },
         axes: axes(spec, log),
         series: [{}, ...series.map(([one, part]) => ({ ...seriesOptions(one, part), show: !hidden.has(one) }))],
-        bands: series.flatMap(([, part], i) => (part === "high" ? [{ series: [i + 1, i + 2], fill: () => color("band") }] : [])),
+        bands: series.flatMap(([, part], i) => (part === "high" ? [{ series: [i + 1, i + 2], fill: () => (series[i][0].color < 0 ? color("band") : `${line(series[i][0].color)}2e`) }] : [])),
         hooks: {
           drawAxes: [(u) => LD.marks.behind(u, spec, small)],
           draw: [(u) => { LD.marks.front(u, spec, small, cut && !log); if (!small) LD.marks.flags(u, spec, holder); }],
@@ -124,7 +125,7 @@ LD.lines = (() => {
     function hover(u) {
       const { left, idx, idxs } = u.cursor;
       if (left < 0 || idx === null || idx === undefined) { LD.tip.hide(); if (spec.synced) LD.timeline.cursor(null, self); return; }
-      const rows = series.map(([one, part], i) => [i, one, part]).filter(([, one, part]) => part !== "low" && !hidden.has(one) && !(one.color < 0 && one.look === "faint")).map(([i, one, part]) => {
+      const rows = series.map(([one, part], i) => [i, one, part]).filter(([, one, part]) => part !== "low" && !(part === "high" && one.color >= 0) && !hidden.has(one) && !(one.color < 0 && one.look === "faint")).map(([i, one, part]) => {
         const at = idxs ? idxs[i + 1] : idx;
         const value = at === null || at === undefined ? null : data[i + 1][at];
         if (value === null || value === undefined) return null;
@@ -162,9 +163,9 @@ LD.lines = (() => {
       const groups = new Map();
       all.forEach((one) => groups.set(one.label, [...(groups.get(one.label) || []), one]));
       groups.forEach((group, name) => {
-        const one = group[0];
+        const one = group.find((line) => line.look !== "band") || group[0];
         const swatch = LD.element("i", { class: `swatch ${one.look}` });
-        const paintSwatch = () => { swatch.style.color = one.look === "band" ? color("band") : line(one.color); };
+        const paintSwatch = () => { swatch.style.color = one.look === "band" && one.color < 0 ? color("band") : line(one.color); };
         paintSwatch();
         LD.theme.onChange(paintSwatch);
         const button = LD.element("button", { type: "button", "aria-pressed": "true", class: "key" }, swatch, name);
