@@ -1,0 +1,208 @@
+"""``updates/too-large``: steps that throw the weights away from where they were."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_diag.detectors._arguments import number
+from lightning_diag.detectors._consequence import Consequence
+from lightning_diag.detectors._growth import Growth
+from lightning_diag.detectors._parameters import arrays, matrices, named, sizes
+from lightning_diag.detectors.base import Detector
+from lightning_diag.errors import NotMeasurable
+from lightning_diag.finding import Finding, Severity
+from lightning_diag.reading import Reading, Value
+from lightning_diag.streaming.sorted_window import SortedWindow
+
+SPAN_STEPS = 30  # steps over which growth is taken
+FLOOR = 0.5  # of the default initialization's scale: weights that start below it (LoRA's B, x0.1) have to grow
+FIRST_STEPS = 3  # Adam's first steps have full size whatever the gradient
+RATIO_SAMPLES = 10
+AT_ONCE = 1.2  # R, and loss over first loss, at which a run is plainly worse than at its start
+LOSSES = 10  # losses before their median is a level
+SOON_STEPS, SOON = 32, 1.05  # R above this so long after: the level (a median of 32 losses) holds only later losses
+LATE_STEPS, LATE = 100, 0.95  # no better than chance so long after
+EXPIRES_STEPS = 300  # a mechanism without consequence by then is forgotten
+HEALED = 0.5  # R that shows that it did no harm ...
+STRONG, STRONG_HEALED = 0.75, 0.2  # ... or this one where weights grew 5.6 times: no run that did came out as its twin
+BLOWN = 1.0  # decades of growth after which a run at chance never came back
+
+
+class UpdateTooLarge(Detector):
+    """Steps are so large that the weights leave their scale within a few steps, and the loss shows it.
+
+    Catches:
+        A learning rate far too high for the optimizer, the initialization or the batch size; no warm-up where one is
+        needed.
+
+    Formula:
+        ``growth``: median over weight matrices of ``log10(|W_t| / |W_t-30|)``, 30 *steps*, interpolated between samples
+        (over less at the start). ``u``: median over matrices of the update ratio, median of 10 samples, the first 3 steps
+        left out. Matrices that started near 0 (rms below 1e-4) have to grow and don't count, nor do biases, norm gains
+        and embeddings.
+
+    Reads:
+        ``weight/parameter_norm update/parameter_ratio lr`` where sampled, ``loss/relative loss/level loss/best`` beside
+        them.
+
+    Args:
+        growth: decades of growth in 30 steps; higher = only larger learning rates. Default 0.35 (2.2 times). The largest
+            of healthy trainings is 0.26; harmless learning rates 10 times too high reach 0.5.
+        ratio: update ratio; higher = the same. Default 0.2; a ratio of 1e-3 is usual, small initial weights reach 0.1.
+
+    Fires when:
+        either is passed (info). It is remembered for 300 steps or until R (``loss/relative``) falls below 0.5, and becomes
+        a warning when meanwhile R and the loss over the first loss are above 1.2, R is above 1.05 after 32 steps or above
+        0.97 after 100, or the loss is far above its best. Critical when weights grew 10 times and R is at chance 100
+        steps later.
+
+    False alarms:
+        FALSE_ALARMS Small initial weights grow without harm (info). Non-finite weights are skipped.
+
+    Cost:
+        COST
+
+    Examples:
+        >>> from lightning_diag.reading import Facts
+        >>> names = {"parameter": ("a.weight", "b.weight")}
+        >>> facts = Facts(chance_loss=2.3, names=names, parameter_kind=("matrix",) * 2, parameter_numel=(100, 100))
+        >>> rng, detector = np.random.default_rng(0), UpdateTooLarge()
+        >>> for step in range(1, 120):
+        ...     w = np.array([5.0, 6.0]) * 1.05 ** min(step, 60) * rng.lognormal(0, 0.01, 2)
+        ...     values = {"weight/parameter_norm": w, "update/parameter_ratio": np.array([0.05, 0.05])}
+        ...     values |= {"loss/relative": np.float64(1.1), "loss/level": np.float64(2.5), "loss/best": np.float64(2.3)}
+        ...     finding = detector.update(Reading(step, 0, values, facts))
+        ...     if finding is not None and step in (20, 60):
+        ...         print(step, finding.severity, finding.first_step)
+        20 info 18
+        60 warning 18
+
+    References:
+        Wortsman et al., Small-scale proxies for large-scale transformer training instabilities, ICLR 2024
+        (arXiv:2309.14322); You et al., LARS, 2017 (arXiv:1708.03888); Karpathy, CS231n notes, ratio of updates to weights
+        (about 1e-3).
+    """
+
+    rule: ClassVar[str] = "updates/too-large"
+    code: ClassVar[str] = "U001"
+    reads: ClassVar[tuple[str, ...]] = ("weight/parameter_norm", "update/parameter_ratio")
+    severity: ClassVar[Severity] = Severity.CRITICAL
+    title: ClassVar[str] = "Updates too large"
+
+    def __init__(self, growth: float = 0.35, ratio: float = 0.2) -> None:
+        self.growth = number("growth", growth, 0.01)
+        self.ratio = number("ratio", ratio, 1e-4)
+        super().__init__()
+
+    def _reset(self) -> None:
+        self._run = Consequence()
+        self._grown = Growth(SPAN_STEPS)
+        self._ratios = SortedWindow(RATIO_SAMPLES)
+        self._since = -1  # step at which a limit was first passed; -1 = not remembered
+        self._last = -1  # ... and last
+        self._peak = 0.0  # largest growth since then
+        self._peak_ratio = 0.0
+        self._where: list[str] = []
+
+    def update(self, reading: Reading) -> Finding | None:
+        """Judge how far the weights have moved."""
+        run = self._run
+        run.see(reading)
+        (weight,) = arrays(reading, "weight/parameter_norm")
+        layers = matrices(reading.facts)
+        floor = _usual(reading, len(weight))[layers] * FLOOR
+        growth = self._grown.see(reading.step, weight[layers], floor)
+        middle, ratio = _median(growth), self._ratio(reading, layers, weight[layers] > floor)
+        if math.isnan(middle) and math.isnan(ratio):
+            raise NotMeasurable("no weight matrix that didn't start at 0, or none that is finite")
+        if middle > self.growth or ratio > self.ratio:
+            self._remember(reading, layers, growth, middle, ratio)
+        return self._judge(reading)
+
+    def _ratio(self, reading: Reading, layers: NDArray[np.intp], counted: NDArray[np.bool_]) -> float:
+        ratios = reading.vector("update/parameter_ratio")
+        if ratios is not None and len(ratios) == len(reading.facts.parameter_kind) and self._run.watched > FIRST_STEPS:
+            now = _median(np.where(counted & np.isfinite(ratios[layers]), ratios[layers], np.nan))
+            if not math.isnan(now):
+                self._ratios.push(now)
+        return self._ratios.median() if self._ratios.full else math.nan
+
+    def _remember(self, reading: Reading, layers: NDArray[np.intp], growth: Value, middle: float, ratio: float) -> None:
+        if self._since < 0:
+            self._since, self._peak, self._peak_ratio = reading.step, 0.0, 0.0
+        self._last = reading.step
+        self._peak_ratio = max(self._peak_ratio, 0.0 if math.isnan(ratio) else ratio)
+        if middle >= self._peak or not self._where:
+            self._peak = max(self._peak, 0.0 if math.isnan(middle) else middle)
+            order = np.argsort(np.where(np.isnan(growth), -np.inf, growth))[::-1]
+            self._where = [named(reading, int(layers[i])) for i in order[:5] if growth[i] > self.growth]
+
+    def _judge(self, reading: Reading) -> Finding | None:
+        run = self._run
+        if self._since < 0:
+            return None
+        age, now = reading.step - self._since, self._last == reading.step
+        if self._suffers(age):
+            lost = self._peak > BLOWN and age >= LATE_STEPS and run.above_start > LATE
+            return self._finding(reading, Severity.CRITICAL if lost else Severity.WARNING)
+        found = self._finding(reading, Severity.INFO) if now else None
+        healed = STRONG_HEALED if self._peak > STRONG else HEALED
+        if run.relative < healed or reading.step - self._last > EXPIRES_STEPS:
+            self._since, self._where = -1, []
+        return found
+
+    def _suffers(self, age: int) -> bool:
+        run, relative = self._run, self._run.above_start
+        worse = run.watched >= LOSSES and relative > AT_ONCE and run.level > AT_ONCE * run.first_loss
+        soon = age >= SOON_STEPS and relative > SOON
+        late = age >= LATE_STEPS and relative > (STRONG_HEALED if self._peak > STRONG else LATE)
+        return worse or soon or late or (age >= SOON_STEPS and run.diverging())
+
+    def _finding(self, reading: Reading, severity: Severity) -> Finding:
+        run, lr = self._run, self._run.rates
+        by_growth = self._peak > self.growth
+        value, limit = (10**self._peak, 10**self.growth) if by_growth else (self._peak_ratio, self.ratio)
+        what = "The weights grew" if by_growth else "Steps change the weights by"
+        unit = f" times within {SPAN_STEPS} steps" if by_growth else " of their size"
+        loss = f", and the loss stands at {run.above_start:.3g} times its reference" if severity > Severity.INFO else ""
+        rate = f" at learning rate {lr.peak:.3g}" if lr.peak > 0 else ""
+        factor = 10 if value < 10 * limit else 100
+        lower = f"lr={lr.peak / factor:.2g}" if lr.peak > 0 else f"a learning rate {factor} times lower"
+        return self.found(
+            reading,
+            severity,
+            f"{what} {value:.3g}{unit} (median over weight matrices, limit {limit:.3g}), first at step {self._since}"
+            f"{rate}{loss}.",
+            where=self._where,
+            evidence={
+                "value": value,
+                "limit": limit,
+                "update_ratio": self._peak_ratio,
+                "relative_loss": run.above_start,
+                "lr": lr.peak,
+            },
+            advice=(
+                f"repeat the first 200 steps with {lower}",
+                "if that learns but slowly, keep the learning rate and warm it up linearly over the first 5 % of the run",
+                "look at the inputs' scale: mean 0 and standard deviation 1 allow larger steps",
+            ),
+            step=self._since,
+        )  # fmt: skip
+
+
+def _usual(reading: Reading, count: int) -> Value:
+    """Norms that the default initialization, uniform within ``1 / sqrt(fan in)``, gives square matrices, ``(P,)``."""
+    numel = reading.facts.parameter_numel
+    return sizes(numel) ** 0.25 / math.sqrt(3) if len(numel) == count else np.zeros(count)
+
+
+def _median(values: Value) -> float:
+    """Median of what isn't NaN; NaN when nothing is left."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return float(np.nanmedian(values)) if len(values) else math.nan

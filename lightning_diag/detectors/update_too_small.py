@@ -1,0 +1,152 @@
+"""``updates/too-small``: steps so small that the run gets nowhere within its plan."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import numpy as np
+
+from lightning_diag.detectors._arguments import number, whole
+from lightning_diag.detectors._consequence import Consequence
+from lightning_diag.detectors._parameters import arrays, matrices
+from lightning_diag.detectors.base import Detector
+from lightning_diag.errors import NotMeasurable
+from lightning_diag.finding import Finding, Severity
+from lightning_diag.reading import Reading
+from lightning_diag.streaming.sorted_window import SortedWindow
+
+NOMINAL = 0.3  # share of its peak below which a learning rate counts as decayed
+LEARNED = 0.2  # R below which there is nothing to complain of
+SHRUNK = 1.0  # decades: with a steady learning rate steps shrink this much when layers die or the run has converged
+USUAL = 1e-3  # update ratio of most healthy runs (CS231n)
+
+
+class UpdateTooSmall(Detector):
+    """Steps are so small against the weights that the run gets nowhere within its plan.
+
+    Catches:
+        A learning rate 30 or more times too low, a schedule that never leaves its warm-up value, SGD with Adam's
+        learning rate.
+
+    Formula:
+        ``u``: median over weight matrices of the update ratio (exact zeros left out: those are ``updates/frozen``), median
+        over ``samples`` samples. ``R`` (``loss/relative``) at the planned end, going on as fast as on average so far or
+        as over the last half, whichever is faster; without a plan, after 20 times the steps done.
+
+    Reads:
+        ``update/parameter_ratio lr`` where sampled, ``loss/relative`` beside them.
+
+    Args:
+        ratio_log10: log10 of the update ratio; higher = also learning rates less far off. Default -3.3 (half of the usual
+            1e-3): the largest of learning rates 100 times too low is -3.36, the smallest of healthy trainings that had
+            not learned yet -2.8.
+        samples: samples the median runs over; higher = later, quieter. Default 30.
+        target: R that the run should reach by its planned end; higher = fewer warnings. Default 0.5.
+
+    Fires when:
+        ``u`` is below its limit and R above 0.2 after 2 % of the plan (60 to 1,000 steps, 200 without a plan), while the
+        learning rate is above 30 % of its peak and not rising (info); a warning when the chance level is known and R is
+        above ``target`` and still will be at the end.
+
+    False alarms:
+        FALSE_ALARMS Quiet in warm-up, in the decayed part of a schedule and on fine-tuning that starts well below chance.
+        Where chance isn't known it stays info: a fine-tuning that hardly gains can't be told from a stuck run.
+        Non-finite ratios are left out.
+
+    Cost:
+        COST
+
+    Examples:
+        >>> from lightning_diag.reading import Facts
+        >>> facts = Facts(planned_steps=1000, chance_loss=2.3, parameter_kind=("matrix",) * 3)
+        >>> rng, detector = np.random.default_rng(0), UpdateTooSmall()
+        >>> for step in range(1, 101):
+        ...     values = {"update/parameter_ratio": 1e-5 * rng.lognormal(0, 0.3, 3), "lr": np.array([1e-6])}
+        ...     values["loss/relative"] = np.float64(1.0 - 1e-5 * step)
+        ...     try:
+        ...         finding = detector.update(Reading(step, 0, values, facts))
+        ...     except NotMeasurable:
+        ...         continue
+        ...     if finding is not None:
+        ...         print(step, finding.severity, round(finding.evidence["relative_loss_at_end"], 2))
+        ...         break
+        60 warning 0.99
+
+    References:
+        Karpathy, CS231n notes, ratio of updates to weights (about 1e-3); Bengio, Practical recommendations for
+        gradient-based training of deep architectures, 2012 (arXiv:1206.5533); Zhang et al., AUTOTRAINER, ICSE 2021, slow
+        convergence.
+    """
+
+    rule: ClassVar[str] = "updates/too-small"
+    code: ClassVar[str] = "U002"
+    reads: ClassVar[tuple[str, ...]] = ("update/parameter_ratio",)
+    severity: ClassVar[Severity] = Severity.WARNING
+    title: ClassVar[str] = "Updates too small"
+
+    def __init__(self, ratio_log10: float = -3.3, samples: int = 30, target: float = 0.5) -> None:
+        self.ratio_log10 = number("ratio_log10", ratio_log10, -12, 0)
+        self.samples = whole("samples", samples, 3)
+        self.target = number("target", target, 0)
+        super().__init__()
+
+    def _reset(self) -> None:
+        self._run = Consequence()
+        self._ratios = SortedWindow(self.samples)
+        self._largest = -math.inf  # median so far
+
+    def update(self, reading: Reading) -> Finding | None:
+        """Judge the size of this step."""
+        run = self._run
+        run.see(reading)
+        (ratio,) = arrays(reading, "update/parameter_ratio")
+        ratio = ratio[matrices(reading.facts)]
+        ratio = ratio[np.isfinite(ratio) & (ratio > 0)]
+        if not len(ratio):
+            raise NotMeasurable("no weight matrix moved by a finite amount")
+        self._ratios.push(float(np.log10(np.median(ratio))))
+        self._largest = max(self._largest, self._ratios.median())
+        if not self._ratios.full or run.watched < run.patience_steps:
+            raise NotMeasurable(f"fewer than {self.samples} samples or {run.patience_steps} steps")
+        if run.warming_up or run.rates.decay < NOMINAL:
+            raise NotMeasurable("the learning rate is warming up or has decayed")
+        if math.isnan(run.relative):
+            raise NotMeasurable("the loss is not measured, so nobody can say whether the steps are too small")
+        if self._ratios.median() < self._largest - SHRUNK:
+            raise NotMeasurable("steps were 10 times larger before: the gradient has shrunk, not the learning rate")
+        if self._ratios.median() >= self.ratio_log10 or run.relative < LEARNED:
+            return None
+        return self._finding(reading)
+
+    def _finding(self, reading: Reading) -> Finding:
+        run, ratio = self._run, 10 ** self._ratios.median()
+        end = run.projected(reading.facts)
+        suffers = run.known and run.relative > self.target and end > self.target
+        planned, rate = reading.facts.planned_steps, run.rates.last
+        factor = 10.0 ** max(1, round(math.log10(USUAL / ratio)))
+        when = f"by step {planned}" if planned else "in 20 times the steps done"
+        loss = f"; the loss stands at {run.relative:.2f} times chance, going on like this at {max(end, 0.0):.2f} {when}"
+        return self.found(
+            reading,
+            Severity.WARNING if suffers else Severity.INFO,
+            f"Steps change the weights by {ratio:.1e} of their size (median over weight matrices and {self.samples} "
+            f"samples, limit {10**self.ratio_log10:.1e})" + (loss if suffers else "") + ".",
+            evidence={
+                "value": ratio,
+                "limit": 10**self.ratio_log10,
+                "relative_loss": run.relative,
+                "relative_loss_at_end": end,
+                "lr": rate,
+            },
+            advice=(
+                f"repeat the first 200 steps with {_rate(rate, factor)}: if the loss falls faster, that was it",
+                "print the lr over 100 steps: does the scheduler step once per what it was written for, step or epoch?",
+                "if raising it makes no difference, look at gradient_clip_val and weight decay next",
+            ),
+        )
+
+
+def _rate(rate: float, factor: float) -> str:
+    times = f"{factor:g} times the learning rate"
+    return f"lr={rate * factor:.2g} ({times})" if rate > 0 else times

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lightning_diag.detectors.update_too_small import UpdateTooSmall
+from lightning_diag.errors import ConfigurationError
+from lightning_diag.finding import Severity
+from tests.detectors.parameter_stream import Make, Values, assert_resumes, facts, findings, first, run, stream, values
+
+
+def small(ratio: float = 1e-5, relative: float = 1.0, falling: float = 0.0, lr: float = 1e-6) -> Make:
+    """Update ratios around ``ratio``; R falls by ``falling`` a step."""
+
+    def make(step: int, rng: np.random.Generator) -> Values:
+        made = values(rng, relative - falling * step, lr=np.array([lr]))
+        made["update/parameter_ratio"] = ratio * rng.lognormal(0, 0.3, 6)
+        return made
+
+    return make
+
+
+def test_gets_nowhere_is_a_warning() -> None:
+    found = findings(UpdateTooSmall(), stream(small(falling=1e-5)))
+    assert (found[0].severity, found[0].last_step) == (Severity.WARNING, 60)
+    assert "limit 5.0e-04" in found[0].message
+    assert "at 0.99 by step 1000" in found[0].message
+    assert found[0].advice[0].startswith("repeat the first 200 steps with lr=0.0001 (100 times")
+
+
+def test_fast_enough_for_its_plan_is_info() -> None:
+    found = findings(UpdateTooSmall(), stream(small(falling=1e-3)))
+    assert found
+    assert {f.severity for f in found} == {Severity.INFO}
+
+
+def test_the_faster_of_both_rates_counts() -> None:
+    """A plateau after a fast beginning is no matter of the learning rate."""
+
+    def make(step: int, rng: np.random.Generator) -> Values:
+        return small(relative=max(1.0 - 0.005 * step, 0.6))(step, rng)
+
+    assert first(findings(UpdateTooSmall(), stream(make)), Severity.WARNING) is None
+
+
+def test_usual_steps_are_quiet() -> None:
+    assert run(UpdateTooSmall(), stream(small(ratio=1e-3)))[-1] is None
+
+
+def test_a_run_that_has_learned_is_quiet() -> None:
+    assert run(UpdateTooSmall(), stream(small(relative=0.1)))[-1] is None
+
+
+def test_without_a_known_chance_it_is_info() -> None:
+    found = findings(UpdateTooSmall(), stream(small(), known=facts(chance_loss=None)))
+    assert {f.severity for f in found} == {Severity.INFO}
+
+
+def test_without_a_plan_it_waits_and_looks_twenty_times_ahead() -> None:
+    known = facts(planned_steps=None, steps_per_epoch=None)
+    assert first(findings(UpdateTooSmall(), stream(small(), known=known)), Severity.WARNING) == 200
+    assert first(findings(UpdateTooSmall(), stream(small(falling=2e-4), known=known)), Severity.WARNING) is None
+
+
+def test_quiet_in_warm_up_and_decay() -> None:
+    def warm(step: int, rng: np.random.Generator) -> Values:
+        return small(lr=1e-6 * step)(step, rng)
+
+    def decayed(step: int, rng: np.random.Generator) -> Values:
+        return small(lr=1.0 if step < 40 else 0.1)(step, rng)
+
+    for make in (warm, decayed):
+        assert run(UpdateTooSmall(), stream(make))[-1] == "the learning rate is warming up or has decayed"
+
+
+def test_steps_that_shrank_are_no_matter_of_the_learning_rate() -> None:
+    def make(step: int, rng: np.random.Generator) -> Values:
+        return small(ratio=1e-2 if step < 60 else 1e-5)(step, rng)
+
+    said = run(UpdateTooSmall(), stream(make))
+    assert "10 times larger before" in str(said[-1])
+    assert not findings(UpdateTooSmall(), stream(make))
+
+
+def test_sparse_samples() -> None:
+    found = findings(UpdateTooSmall(), stream(small(), range(100, 20_000, 100), facts(planned_steps=200_000)))
+    assert found[0].last_step == 3000
+
+
+def test_leaves_out_zeros_and_non_finite_ratios() -> None:
+    def make(step: int, rng: np.random.Generator) -> Values:
+        made = small()(step, rng)
+        made["update/parameter_ratio"][:4] = (0.0, np.nan, np.inf, 0.0) if step % 2 else np.nan
+        if step < 20:
+            made["update/parameter_ratio"][4] = np.nan
+        return made
+
+    assert run(UpdateTooSmall(), stream(make))[0] == "no weight matrix moved by a finite amount"
+    assert first(findings(UpdateTooSmall(), stream(make)), Severity.WARNING) == 60
+
+
+def test_without_a_loss_nobody_can_say() -> None:
+    def make(step: int, rng: np.random.Generator) -> Values:
+        return {k: v for k, v in small()(step, rng).items() if not k.startswith("loss/")}
+
+    assert "the loss is not measured" in str(run(UpdateTooSmall(), stream(make))[-1])
+
+
+def test_resumes() -> None:
+    assert_resumes(UpdateTooSmall, stream(small(falling=1e-4), range(1, 900, 4)))
+
+
+@pytest.mark.parametrize(("argument", "value"), [("ratio_log10", 1), ("samples", 0), ("target", -1)])
+def test_says_which_argument_is_wrong(argument: str, value: float) -> None:
+    with pytest.raises(ConfigurationError, match=f"{argument} must be .* got {value}"):
+        UpdateTooSmall(**{argument: value})  # type: ignore[arg-type]
