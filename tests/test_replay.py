@@ -124,3 +124,9 @@ def test_shipped_are_all_rules_of_the_room_once_by_name() -> None:
     assert rules == sorted(set(rules))
     assert len(rules) == len([name for name in room.__all__ if name != "Detector"])
     assert len({cls.code for cls in shipped()}) == len(rules)
+
+
+def test_a_finished_run_is_judged_by_the_rules_that_a_running_one_is() -> None:
+    from lightning_diag import Diagnostics
+
+    assert sorted(d.rule for d in Diagnostics().parts().detectors) == [cls.rule for cls in shipped()]
