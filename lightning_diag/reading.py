@@ -43,6 +43,7 @@ class Facts:
         parameter_numel: per parameter number of elements.
         in_optimizer: per parameter, whether some optimizer of the trainer holds it.
         unmeasured: signal -> reason why it can't be had here.
+        monitored: metric -> who follows it (``ModelCheckpoint``, ``EarlyStopping``, a scheduler), in words.
     """
 
     planned_steps: int | None = None
@@ -69,6 +70,7 @@ class Facts:
     parameter_numel: tuple[int, ...] = ()
     in_optimizer: tuple[bool, ...] = ()
     unmeasured: Mapping[str, str] = field(default_factory=dict)
+    monitored: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""

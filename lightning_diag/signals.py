@@ -93,6 +93,26 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("class/error", "1", "class", "host", _SPREAD, "validation error of each class, NaN without samples, (K,)"),
     Signal("class/train_support", "samples", "class", "sum", (), "training samples of each class as the loss sees them"),
     Signal("class/train_right", "samples", "class", "sum", (), "of these, how many were predicted as that class, (K,)"),
+    # one validation pass, and the sampled training batches since the pass before; D domains, K classes
+    Signal("domain/named", "0 or 1", None, "host", (), "whether any sample's domain was known"),
+    Signal("domain/val_samples", "samples", "domain", "sum", (), "validation samples of each domain, (D,)"),
+    Signal("domain/val_sums", "1", "domain", "sum", (), "(D, 6): n, sum, squares of errors, the same of losses"),
+    Signal("domain/val_class_support", "samples", "domain", "sum", (), "samples of each class, (D, K)"),
+    Signal("domain/val_class_right", "samples", "domain", "sum", (), "of these, predicted as that class, (D, K)"),
+    Signal("domain/train_samples", "samples", "domain", "sum", (), "training samples seen of each domain, (D,)"),
+    Signal("domain/train_sums", "1", "domain", "sum", (), "(D, 6): as of validation, in training mode"),
+    Signal("domain/train_class_support", "samples", "domain", "sum", (), "training samples of each class, (D, K)"),
+    Signal("domain/train_class_right", "samples", "domain", "sum", (), "of these, predicted as that class, (D, K)"),
+    Signal("domain/loader_samples", "samples", "domain", "sum", (), "validation samples by loader, (D, loaders)"),
+    Signal("domain/input_sums", "1", "domain", "sum", (), "(D, 9): n, sum, squares of mean, contrast, roughness"),
+    # now and then after a validation pass: each domain against the rest; NaN where it can't be compared
+    Signal("domain/probe_auc", "1", "domain", "mean", ("max",), "how well a linear probe on features tells it"),
+    Signal("domain/probe_p", "1", "domain", "mean", (), "share of 199 permutations that are told at least as well"),
+    Signal("domain/probe_error", "1", "domain", "mean", (), "mean of both sides' errors of that probe"),
+    Signal("domain/mmd", "1", "domain", "mean", ("max",), "squared maximum mean discrepancy of features, unbiased"),
+    Signal("domain/mmd_p", "1", "domain", "mean", (), "share of permutations with at least as large a discrepancy"),
+    # sampled steps
+    Signal("domain/gradient_cosine", "1", "domain", "mean", (), "(D, D): between gradients of the last layer"),
     Signal("run/ended", "0 or 1", None, "host", (), "present in the one reading after the last step"),
     # made on the host from loss/train, at every step
     Signal("loss/level", "loss", None, "host", _V, "median of the last 32 training losses"),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lightning_diag.observation import Observation
-from lightning_diag.probes.base import Scene
+from lightning_diag.probes.base import Loader, Scene
 from lightning_diag.reading import Facts
 
 
@@ -33,7 +33,15 @@ def scene(trainer: Any, module: nn.Module, observe: Callable[[Any, Any, Any], Ob
         strategy=type(trainer.strategy).__name__,
         device=_device(module).type,
     )
-    return Scene(module, optimizers, facts, automatic, lambda opt: inverse_scale(trainer, opt), observe)
+    return Scene(
+        module,
+        optimizers,
+        facts,
+        automatic,
+        lambda opt: inverse_scale(trainer, opt),
+        observe,
+        lambda: loaders(trainer),
+    )
 
 
 def plan(trainer: Any) -> dict[str, Any]:
@@ -43,7 +51,27 @@ def plan(trainer: Any) -> dict[str, Any]:
         "steps_per_epoch": _steps_per_epoch(trainer),
         "batch_size": _batch_size(trainer),
         "names": _class_names(trainer),
+        "monitored": monitored(trainer),
     }
+
+
+def loaders(trainer: Any) -> tuple[tuple[Loader, ...], tuple[Loader, ...]]:
+    """Return what the training and the validation loaders say of their samples, as far as they exist by now."""
+    train, val = getattr(trainer, "train_dataloader", None), getattr(trainer, "val_dataloaders", None)
+    return tuple(_loader(n, x) for n, x in _named(train)), tuple(_loader(n, x) for n, x in _named(val))
+
+
+def monitored(trainer: Any) -> dict[str, str]:
+    """Return metric -> who follows it: checkpoints, early stopping, learning rate schedulers."""
+    followers: dict[str, list[str]] = {}
+    for callback in trainer.callbacks:
+        metric = getattr(callback, "monitor", None)
+        if isinstance(metric, str):
+            followers.setdefault(metric, []).append(type(callback).__name__)
+    for config in getattr(trainer, "lr_scheduler_configs", ()) or ():
+        if isinstance(config.monitor, str) and config.reduce_on_plateau:
+            followers.setdefault(config.monitor, []).append(type(config.scheduler).__name__)
+    return {metric: " and ".join(dict.fromkeys(names)) for metric, names in followers.items()}
 
 
 def steps_done(trainer: Any) -> int:
@@ -141,6 +169,27 @@ def _batch_size(trainer: Any) -> int | None:
     loader = getattr(trainer, "train_dataloader", None)
     size = getattr(loader, "batch_size", None)
     return size if isinstance(size, int) else None
+
+
+def _named(given: Any) -> list[tuple[str, Any]]:
+    """Loaders with their names: a dict's keys, empty for one loader or a sequence; through a ``CombinedLoader``."""
+    given = getattr(given, "iterables", given)
+    if given is None:
+        return []
+    if isinstance(given, dict):
+        return [(str(name), loader) for name, loader in given.items()]
+    if isinstance(given, (list, tuple)):
+        return [("", loader) for loader in given]
+    return [("", given)]
+
+
+def _loader(name: str, loader: Any) -> Loader:
+    data = getattr(loader, "dataset", None)
+    while getattr(data, "domain", None) is None and (inner := getattr(data, "dataset", None)) is not None:
+        data = inner  # a Subset
+    domain, names = getattr(data, "domain", None), getattr(data, "domain_names", None)
+    listed = isinstance(names, (list, tuple)) and all(isinstance(n, str) for n in names)
+    return Loader(name, domain if isinstance(domain, str) else "", tuple(names or ()) if listed else ())
 
 
 def _class_names(trainer: Any) -> dict[str, tuple[str, ...]]:

@@ -17,6 +17,21 @@ from lightning_diag.reading import Facts, Reading
 Values = list[tuple[str, Tensor | NDArray[Any]]]
 
 
+@dataclass(frozen=True)
+class Loader:
+    """What a data loader says of the samples it gives; empty where it says nothing.
+
+    Attributes:
+        name: its key, where loaders are given as a dict.
+        domain: its data set's own ``domain`` attribute, where that is a string.
+        domain_names: its data set's ``domain_names``, in the order of integer domain ids.
+    """
+
+    name: str = ""
+    domain: str = ""
+    domain_names: tuple[str, ...] = ()
+
+
 @dataclass
 class Scene:
     """What a probe is told when a run starts. Nothing in it is Lightning's but the module, which is an ``nn.Module``.
@@ -28,6 +43,7 @@ class Scene:
         automatic: whether Lightning drives the optimizer.
         inverse_scale: returns the factor that unscales gradients an AMP scaler has scaled, as a tensor; None = unscaled.
         observe: the user's own ``observe`` callable.
+        loaders: returns the training and the validation loaders, as far as they exist by then.
     """
 
     module: nn.Module
@@ -36,6 +52,7 @@ class Scene:
     automatic: bool = True
     inverse_scale: Callable[[Optimizer], Tensor | None] = field(default=lambda optimizer: None)
     observe: Callable[[Any, Any, Any], Observation | None] | None = None
+    loaders: Callable[[], tuple[tuple[Loader, ...], tuple[Loader, ...]]] = lambda: ((), ())
 
 
 @dataclass
