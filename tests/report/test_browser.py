@@ -22,6 +22,11 @@ BLANK = """figures => figures.filter(f => !f.closest('details:not([open])')).fil
   return new Set(pixels).size < 4;
 }).map(f => f.querySelector('.plot-title').textContent)"""
 
+PIXEL = """(canvas, [x, y]) => {
+  const at = [Math.floor(x * canvas.width), Math.floor(y * canvas.height), 1, 1];
+  return `rgb(${canvas.getContext('2d').getImageData(...at).data.slice(0, 3).join(', ')})`;
+}"""
+
 
 @contextmanager
 def opened(browser: Any, path: Path, **options: Any) -> Iterator[Any]:
@@ -108,6 +113,8 @@ def test_hovering_a_heat_map_names_the_row_and_moves_the_cursor_of_the_others(
         hover(page, "#layers .plot-body canvas", 0.6, 0.02)
         assert "net.0.weight" in text(page, "#tip")
         assert "about " in text(page, "#tip")
+        swatch = page.eval_on_selector("#tip i", "i => i.style.background")
+        assert page.eval_on_selector("#layers .plot-body canvas", PIXEL, [0.6, 0.02]) == swatch
         left = page.eval_on_selector("#loss .u-cursor-x", "e => e.getBoundingClientRect().left")
         assert left > 300
 
@@ -115,7 +122,10 @@ def test_hovering_a_heat_map_names_the_row_and_moves_the_cursor_of_the_others(
 def test_a_legend_button_hides_its_line(browser: Any, reports: dict[str, Path]) -> None:
     with opened(browser, reports["broken"]) as page:
         key = page.locator("#finding-1 .legend button", has_text="net.0.bias")
+        image = "document.querySelector('#finding-1 canvas').toDataURL()"
+        before = page.evaluate(image)
         key.click()
+        until(lambda: page.evaluate(image) != before)
         assert key.get_attribute("aria-pressed") == "false"
         hover(page, "#finding-1 .u-over")
         assert "net.0.bias" not in text(page, "#tip")

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from lightning_diag.finding import Finding, Severity
 from lightning_diag.record import load
 from lightning_diag.report.content import content
 from tests.report import runs
+from tests.report.records import curve, facts_for, write_record
 
 
 def view(run_dir: Path) -> dict[str, Any]:
@@ -36,6 +38,14 @@ def test_bars_stay_on_their_scale(tmp_path: Path) -> None:
     spike = next(bar for bar in bars if bar["rule"] == "loss/spike")
     assert spike["x"] == pytest.approx(200, abs=1)
     assert spike["words"] == "from step 400 to 404"
+
+
+def test_a_bar_at_either_end_of_the_run_can_be_seen(tmp_path: Path) -> None:
+    at = [Finding(f"x/at-{step}", Severity.WARNING, step, 0, (), "m") for step in (1, 300)]
+    run_dir = write_record(tmp_path / "run", curve(300, 10, 2), at, facts=facts_for(("a", "b"), 300))
+    first, last = view(run_dir)["bars"]
+    assert (first["x"], first["width"]) == (0.0, 1000.0)
+    assert (last["x"], last["width"]) == (994.0, 6.0)
 
 
 def test_coverage_links_what_fired_and_gives_a_reason_for_what_did_not_run(tmp_path: Path) -> None:

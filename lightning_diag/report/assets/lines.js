@@ -83,7 +83,7 @@ LD.lines = (() => {
         width: width(), height: HEIGHT[spec.size] || 150,
         padding: [8, LD.rim, 0, 0], legend: { show: false },
         cursor: { drag: { x: true, y: false, setScale: false }, y: false, bind: { dblclick: () => () => reset() },
-          points: { size: 8, width: 2, stroke: (u, i) => line(series[i - 1][0].color), fill: () => color("card") } },
+          points: { size: (u, i) => (series[i - 1][1] === "value" ? 8 : 0), width: 2, stroke: (u, i) => line(series[i - 1][0].color), fill: () => color("card") } },
         scales: { x: { time: false, range: () => range || LD.timeline.full }, y: log ? { distr: 3 } : { range: vertical } },
         axes: axes(spec, log),
         series: [{}, ...series.map(([one, part]) => ({ ...seriesOptions(one, part), show: !hidden.has(one) }))],
