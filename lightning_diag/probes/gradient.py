@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from math import sqrt
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from torch import Tensor
 from lightning_diag.probes.base import Probe, Scene, Values
 from lightning_diag.probes.norms import l2_norms, total_norm
 from lightning_diag.probes.parameters import TrainedParameters
-from lightning_diag.probes.strided import split_norms, strided_view
+from lightning_diag.probes.strided import Samples
 
 _UPDATES = ("weight/parameter_norm", "update/parameter_ratio")
 
@@ -52,7 +51,9 @@ class GradientProbe(Probe):
         self._members = self._by_optimizer()
         order = [i for members in self._members for i in members]
         self._position = torch.tensor(order, device=self._device).argsort()
-        self._sample = [self._sampled(members) for members in self._members]
+        self._tensors = [[self.parameters.tensors[i] for i in members] for members in self._members]
+        self._samples = [Samples(tensors) for tensors in self._tensors]
+        self._blow_up = [samples.blow_up(self._device) for samples in self._samples]
         self._measure_after = not scene.automatic or bool(scene.facts.clip_val)
         return {}
 
@@ -69,27 +70,25 @@ class GradientProbe(Probe):
     def before_update(self, optimizer: int) -> None:
         if not self._optimizers:
             return
-        tensors = [self.parameters.tensors[i] for i in self._members[optimizer]]
-        norms = l2_norms([p.grad for p in tensors], self._device)
+        grads = [p.grad for p in self._tensors[optimizer]]
+        norms = l2_norms(grads, self._device)
         factor = self._scene.inverse_scale(self._scene.optimizers[optimizer])
         self._norms[optimizer] = norms if factor is None else norms * factor
-        self._missing[optimizer] = [float(p.grad is None) for p in tensors]
-        self._views[optimizer] = [strided_view(p) for p in tensors]
-        if tensors:
-            self._weights[optimizer] = torch.cat(self._views[optimizer]).float()
+        self._missing[optimizer] = [float(grad is None) for grad in grads]
+        if grads:
+            self._weights[optimizer] = self._samples[optimizer].rows(0)
 
     def after_update(self, optimizer: int) -> None:
         if optimizer not in self._weights:
             return
         if self._measure_after:
-            grads = [self.parameters.tensors[i].grad for i in self._members[optimizer]]
+            grads = [p.grad for p in self._tensors[optimizer]]
             self._clipped[optimizer] = l2_norms(grads, self._device)
         before = self._weights.pop(optimizer)
-        sizes, blow_up = self._sample[optimizer]
-        change = split_norms(torch.cat(self._views.pop(optimizer)).float() - before, sizes)
-        weight = split_norms(before, sizes)
-        self._ratios[optimizer] = change / torch.where(weight > 0, weight, torch.full_like(weight, float("nan")))
-        self._sizes[optimizer] = weight * blow_up
+        change = torch.linalg.vector_norm(self._samples[optimizer].rows(1) - before, dim=1)
+        weight = torch.linalg.vector_norm(before, dim=1)
+        self._ratios[optimizer] = change / torch.where(weight > 0, weight, float("nan"))
+        self._sizes[optimizer] = weight * self._blow_up[optimizer]
 
     def collect(self) -> Values:
         if not self._norms:
@@ -114,12 +113,13 @@ class GradientProbe(Probe):
     def detach(self) -> None:
         self._clear()
         self._optimizers = []
+        self._samples = []
+        self._tensors = []
 
     def _clear(self) -> None:
         self._norms: dict[int, Tensor] = {}
         self._clipped: dict[int, Tensor] = {}
         self._missing: dict[int, list[float]] = {}
-        self._views: dict[int, list[Tensor]] = {}
         self._weights: dict[int, Tensor] = {}
         self._ratios: dict[int, Tensor] = {}
         self._sizes: dict[int, Tensor] = {}
@@ -138,13 +138,6 @@ class GradientProbe(Probe):
         if any(hasattr(p, "to_local") or p.numel() == 0 for p in self.parameters.tensors):
             return "parameters are sharded over processes, and a shard's norm is not the parameter's"
         return None
-
-    def _sampled(self, members: Sequence[int]) -> tuple[list[int], Tensor]:
-        """Sample sizes of these parameters, and the factors from a sample's norm to the whole's."""
-        tensors = [self.parameters.tensors[i] for i in members]
-        sizes = [strided_view(p).numel() for p in tensors]
-        factors = [sqrt(p.numel() / n) for p, n in zip(tensors, sizes, strict=True)]
-        return sizes, torch.tensor(factors, device=self._device)
 
     def _whole(self, parts: Mapping[int, Tensor]) -> Tensor:
         """Put the optimizers' parts together in parameter order; NaN where an optimizer did not step."""

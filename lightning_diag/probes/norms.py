@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -15,13 +16,25 @@ def l2_norms(tensors: Sequence[Tensor | None], device: torch.device) -> Tensor:
     inf. Sparse gradients are measured on their coalesced values. One fused multi-tensor pass
     (``torch._foreach_norm``), with a plain loop where that private function is missing.
     """
-    zero = torch.zeros((), dtype=torch.float32, device=device)
-    there = [_dense(t) for t in tensors if t is not None and t.numel()]
-    norms = iter(_norms(there) if there else ())
-    found = [next(norms) if t is not None and t.numel() else zero for t in tensors]
-    if not found:
-        return zero.new_empty(0)
-    return torch.stack([n.to(device=device, dtype=torch.float32) for n in found])
+    with torch.no_grad():
+        if _plain(tensors):
+            return torch.stack(list(_norms(cast(list[Tensor], tensors)))).to(device)
+        zero = torch.zeros((), dtype=torch.float32, device=device)
+        there = [_dense(t) for t in tensors if t is not None and t.numel()]
+        norms = iter(_norms(there) if there else ())
+        found = [next(norms) if t is not None and t.numel() else zero for t in tensors]
+        if not found:
+            return zero.new_empty(0)
+        return torch.stack([n.to(device=device, dtype=torch.float32) for n in found])
+
+
+def _plain(tensors: Sequence[Tensor | None]) -> bool:
+    """Whether all are what gradients nearly always are: there, not empty, dense float32 on one device."""
+    return (
+        bool(tensors)
+        and all(t is not None and t.dtype is torch.float32 and t.layout is torch.strided and t.numel() for t in tensors)
+        and len({t.get_device() for t in tensors if t is not None}) == 1
+    )
 
 
 def total_norm(norms: Tensor) -> Tensor:
@@ -37,7 +50,8 @@ def _norms(dense: list[Tensor]) -> Sequence[Tensor]:
         return [torch.linalg.vector_norm(t, dtype=_wide(t)) for t in dense]
     if any(t.dtype != dense[0].dtype for t in dense):
         return [norm for t in dense for norm in foreach([t], 2, dtype=_wide(t))]
-    result: Sequence[Tensor] = foreach(dense, 2, dtype=_wide(dense[0]))
+    wide = _wide(dense[0])
+    result: Sequence[Tensor] = foreach(dense, 2) if dense[0].dtype is wide else foreach(dense, 2, dtype=wide)
     return result
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import gcd
+from math import gcd, sqrt
 
 import torch
 from torch import Tensor
@@ -34,13 +34,70 @@ def strided_view(tensor: Tensor, elements: int = ELEMENTS) -> Tensor:
     return flat[::stride]
 
 
-def split_norms(flat: Tensor, sizes: Sequence[int]) -> Tensor:
-    """Return the L2 norm of each consecutive piece of ``flat`` ``(sum(sizes),)``, shape ``(len(sizes),)``, float32."""
-    pieces = list(flat.split(list(sizes)))
-    foreach = getattr(torch, "_foreach_norm", None)
-    if foreach is None:
-        return torch.stack([torch.linalg.vector_norm(p) for p in pieces])
-    return torch.stack(foreach(pieces, 2))
+class Samples:
+    """The strided samples of several tensors, gathered again and again as the rows of one matrix.
+
+    Views are kept from one gathering to the next, and made anew when a tensor's memory moved (``p.data = ...``): making
+    them costs more than reading them. A kept view holds on to its memory, so memory that is left behind is freed at the
+    next gathering. Rows make the norms one kernel instead of one a tensor.
+
+    Args:
+        tensors: P tensors on one device, none of them empty.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self._tensors = list(tensors)
+        self._pointers: list[int] = []
+        self._views: list[Tensor] = []
+        self._pieces: list[Tensor] = []
+        self._buffers: dict[int, tuple[Tensor, list[Tensor]]] = {}
+        self.sizes = [_element_view(t).numel() for t in self._tensors]
+        self.width = max(self.sizes, default=0)
+
+    def rows(self, slot: int = 0) -> Tensor:
+        """Return the samples as they are now, float32, shape ``(P, width)``, zeros at the end of a row.
+
+        On the CPU the memory returned is used again by the next call with the same ``slot``.
+        """
+        pointers = [t.data_ptr() for t in self._tensors]
+        if pointers != self._pointers:
+            self._remake(pointers)
+        if self._views[0].device.type != "cpu":  # few kernels, each larger
+            return torch.cat(self._pieces).view(-1, self.width).float()
+        buffer, rows = self._buffers.get(slot) or self._buffer(slot)
+        _copy(rows, self._views)
+        return buffer
+
+    def blow_up(self, device: torch.device) -> Tensor:
+        """Return the factors from a row's norm to an estimate of the whole tensor's, shape ``(P,)``."""
+        factors = [sqrt(t.numel() / n) for t, n in zip(self._tensors, self.sizes, strict=True)]
+        return torch.tensor(factors, device=device)
+
+    def _remake(self, pointers: list[int]) -> None:
+        self._views = [_element_view(t) for t in self._tensors]
+        zeros = self._views[0].new_zeros(self.width)
+        self._pieces = [piece for view in self._views for piece in (view, zeros[: self.width - view.numel()])]
+        # a sample that is a copy sees no later change, so it isn't kept
+        self._pointers = pointers if all(_dense(t) for t in self._tensors) else []
+
+    def _buffer(self, slot: int) -> tuple[Tensor, list[Tensor]]:
+        buffer = torch.zeros(len(self.sizes), self.width)
+        made = self._buffers[slot] = buffer, [buffer[i, :n] for i, n in enumerate(self.sizes)]
+        return made
+
+
+def _copy(targets: list[Tensor], sources: list[Tensor]) -> None:
+    foreach = getattr(torch, "_foreach_copy_", None)
+    if foreach is not None:
+        foreach(targets, sources)
+        return
+    for target, source in zip(targets, sources, strict=True):
+        target.copy_(source)
+
+
+def _element_view(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach()
+    return strided_view(torch.view_as_real(tensor) if tensor.is_complex() else tensor)
 
 
 def _dense(tensor: Tensor) -> bool:
