@@ -49,7 +49,14 @@ CAUSES: tuple[Pattern, ...] = (
         "disconnected",
         "trainable parameters are not trained",
         {"gradients/unreached": 2.0, "updates/frozen": 1.5},
-        ("loss/not-learning", "loss/plateau", "fit/underfitting", "updates/too-small"),
+        (
+            "loss/not-learning",
+            "loss/plateau",
+            "fit/underfitting",
+            "updates/too-small",
+            "classes/collapsed",
+            "classes/neglected",
+        ),
         "print `parameter.grad` of the first name after one backward and look for it in `optimizer.param_groups`; "
         "a detach(), a torch.no_grad() or a missing parameter group explains either",
     ),
@@ -64,9 +71,51 @@ CAUSES: tuple[Pattern, ...] = (
         "bad-initialization",
         "the initial scale is wrong",
         {"loss/bad-start": 1.5, "gradients/exploding": 0.7},
-        ("loss/spike", "loss/oscillating", "activations/saturated", "loss/not-learning", "gradients/always-clipped"),
+        (
+            "loss/spike",
+            "loss/oscillating",
+            "activations/saturated",
+            "loss/not-learning",
+            "gradients/always-clipped",
+            "classes/collapsed",
+            "classes/neglected",
+            "loss/plateau",
+        ),
         "train 50 steps with the layers' default initialization (and inputs scaled to unit variance): if the first "
         "loss falls to chance level, that was it",
+    ),
+    Pattern(
+        "dead-network",
+        "units of the network are dead",
+        {"activations/dead": 2.2, "activations/collapsed": 1.8},
+        (
+            "gradients/vanishing",
+            "updates/frozen",
+            "updates/too-small",
+            "loss/not-learning",
+            "loss/plateau",
+            "fit/underfitting",
+            "classes/collapsed",
+            "classes/neglected",
+        ),
+        "train 50 steps with the biases set to 0 and a tenth of the learning rate: units that stay alive now died of their "
+        "start or of the first steps; then tell the two apart by changing back one of them",
+    ),
+    Pattern(
+        "saturated",
+        "activations sit in their flat region",
+        {"activations/saturated": 2.0},
+        ("gradients/vanishing", "updates/too-small", "loss/not-learning", "loss/plateau", "fit/underfitting"),
+        "scale the inputs to zero mean and unit variance, and train 50 steps: if the units leave the flat region it was "
+        "the inputs, otherwise the initial weights are too large",
+    ),
+    Pattern(
+        "attention-collapsed",
+        "attention looks at one position only",
+        {"activations/attention-collapsed": 2.0},
+        ("loss/not-learning", "loss/plateau", "fit/underfitting", "gradients/vanishing"),
+        "normalize queries and keys (QK norm) and train 200 steps: if the loss falls, the logits were too large; if not, "
+        "lower the learning rate",
     ),
     Pattern(
         "vanishing-gradient",
@@ -87,15 +136,22 @@ CAUSES: tuple[Pattern, ...] = (
         "learning-rate-too-low",
         "the learning rate is too low",
         {"updates/too-small": 2.0},
-        ("loss/not-learning", "loss/plateau", "fit/underfitting", "classes/collapsed"),
+        (
+            "loss/not-learning",
+            "loss/plateau",
+            "fit/underfitting",
+            "classes/collapsed",
+            "classes/neglected",
+            "classes/confused",
+        ),
         "repeat the first 200 steps with 10 times the learning rate: if the loss falls faster without spikes, that was "
         "it",
     ),
     Pattern(
         "clipping-too-tight",
         "gradient clipping limits every step",
-        {"gradients/always-clipped": 1.0},
-        ("loss/plateau", "fit/underfitting", "updates/too-small", "loss/not-learning"),
+        {"gradients/always-clipped": 2.2},
+        ("loss/plateau", "fit/underfitting", "updates/too-small", "loss/not-learning", "classes/collapsed"),
         "raise gradient_clip_val to the 90th percentile of the recorded gradient norm for 200 steps and compare the "
         "loss",
     ),
@@ -103,7 +159,7 @@ CAUSES: tuple[Pattern, ...] = (
         "overfitting",
         "the model memorizes the training data",
         {"fit/overfitting": 2.0},
-        ("classes/drift",),
+        ("classes/drift", "classes/confused", "classes/neglected"),
         "first get or generate more varied training data (or stronger augmentation), then stop at the best validation "
         "step; shrink the model only if both fail",
     ),
@@ -114,6 +170,30 @@ CAUSES: tuple[Pattern, ...] = (
         (),
         "remove the samples that stand in both training and validation set, shuffle the labels of one epoch and see "
         "whether validation falls to chance: if not, labels leak into the inputs",
+    ),
+    Pattern(
+        "class-imbalance",
+        "some classes are hardly seen in training",
+        {"classes/imbalanced": 2.0, "classes/neglected": 0.8},
+        ("classes/confused", "classes/drift"),
+        "draw every class equally often for one epoch (a weighted sampler): if the rare classes' recall rises, add samples of "
+        "them; if not, look at their labels",
+    ),
+    Pattern(
+        "class-drift",
+        "a class is being forgotten",
+        {"classes/drift": 1.5},
+        ("classes/confused", "classes/neglected"),
+        "look at the samples of the class named that flipped, and at what changed in the data at that epoch; then go on from "
+        "the checkpoint before it with the class drawn twice as often",
+    ),
+    Pattern(
+        "class-mix-up",
+        "the model does not tell some classes apart",
+        {"classes/neglected": 1.0, "classes/confused": 0.8, "classes/collapsed": 0.5},
+        (),
+        "look at 20 samples of the class named that are taken for another: if their labels are wrong it is the data, if a "
+        "person can't tell them apart either it is the inputs, otherwise add samples that differ in just that",
     ),
     Pattern(
         "unstable",
@@ -127,7 +207,7 @@ CAUSES: tuple[Pattern, ...] = (
         "not-learning",
         "the model learns nothing from the inputs",
         {"loss/not-learning": 1.0, "loss/plateau": 0.6},
-        ("fit/underfitting",),
+        ("fit/underfitting", "classes/collapsed", "classes/neglected"),
         "train on one single batch for 100 steps: if that doesn't reach a near-zero loss the fault is in the model or "
         "the loss, otherwise in the data, its labels or their order",
     ),

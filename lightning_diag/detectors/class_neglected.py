@@ -13,6 +13,7 @@ from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
 
 NAMED = 5
+EARLY = 0.25  # share of the plan in which a hard class may still come
 RARE = 0.3  # share of an even share in training under which a class is called rare in the advice
 
 
@@ -36,7 +37,7 @@ class ClassNeglected(Detector):
         support: samples the class needs in a pass. Default 10.
 
     Fires when:
-        both hold ``evaluations`` times in a row, after 80 steps; warning.
+        both hold ``evaluations`` times in a row, after 80 steps and a quarter of the plan; warning.
 
     False alarms:
         A class of 5 samples is never judged; a hard class is one whose error stays high, which is what this says.
@@ -79,7 +80,7 @@ class ClassNeglected(Detector):
         seen = counts(reading)
         low, _ = wilson(seen.support - seen.right, seen.support)
         poor = (low > self.error) & (seen.support >= self.support)
-        if seen.total_error > self.others:
+        if seen.total_error > self.others or (reading.progress or 1.0) < EARLY:
             poor[:] = False
         rows = np.array(self._rows) if len(self._rows) == poor.size else np.zeros(poor.size)
         rows = np.where(poor, rows + 1, 0)
