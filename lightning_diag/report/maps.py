@@ -41,7 +41,7 @@ def _rank(signal: str) -> int:
 
 def _map(signal: str, got: Gathered, columns: Columns, findings: Sequence[FindingCard], cells: int) -> Heat:
     axis = got.axis(signal) if got.axis(signal) in got.facts.names else signal
-    names = [clean(name) for name in got.names(signal)]
+    names = [clean(name) or "(unnamed)" for name in got.names(signal)]
     made = heat(title_of(signal), axis, names, unit_of(signal), columns, cells, is_share(signal))
     for card in findings:
         if card.severity != "info" and signals_for(card.finding, got) == (signal,):

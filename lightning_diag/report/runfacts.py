@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning_diag.record import Record
 from lightning_diag.report.gather import Gathered
-from lightning_diag.report.verdict import STATUS
+from lightning_diag.report.verdict import MAX_FINDINGS, STATUS
 from lightning_diag.report.words import TEXT_LENGTH, clean, number, plural
 
 SILENT_S = 600.0  # a running run whose record got no line for so long may have been killed
@@ -53,6 +53,8 @@ def _banner(record: Record, got: Gathered, now: datetime, written: str) -> Itera
             yield f"The record says the run goes on, but nothing new came for {_span(silent)}: it may have been killed."
         else:
             yield f"The run is still going on: this page was written at {written} and ends at step {got.last_step:,}."
+    if len(record.findings) > MAX_FINDINGS:
+        yield f"Only the {MAX_FINDINGS} most severe of {len(record.findings):,} findings are shown."
     if record.thinned:
         yield "Readings were left out to keep the record small: what is drawn may miss some."
     if record.damaged:
@@ -63,6 +65,8 @@ def run_facts(record: Record, got: Gathered) -> list[tuple[str, str]]:
     """Return label and value of what is known of the run; what isn't known is left out."""
     info = record.info
     rows = [("Created", _time(info["created"])), ("Readings", f"{got.readings:,}")]
+    if len(info["sessions"]) > 1:
+        rows.append(("Resumed at step", ", ".join(f"{int(step):,}" for step in info["sessions"][1:21])))
     for name, label in LABELS:
         value = getattr(got.facts, name)
         if value not in (None, (), ""):

@@ -12,6 +12,7 @@ from lightning_diag.report.cards import Cards
 from lightning_diag.report.gather import Gathered
 from lightning_diag.report.words import clean, plural, sentence
 
+MAX_FINDINGS = 300  # one a rule: more can only be a record made up to hurt
 STATUS = {"running": "still running", "finished": "finished", "failed": "ended with an error"}
 
 
@@ -49,7 +50,7 @@ def diagnosis_of(record: Record) -> Diagnosis:
     """
     stored = record.diagnosis or {}
     coverage = stored.get("coverage")
-    return diagnose(record.findings, _coverage(coverage) if isinstance(coverage, Mapping) else None)
+    return diagnose(record.findings[:MAX_FINDINGS], _coverage(coverage) if isinstance(coverage, Mapping) else None)
 
 
 def verdict(diagnosis: Diagnosis, shown: Cards, got: Gathered, running: bool) -> Verdict:

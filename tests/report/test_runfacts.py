@@ -6,9 +6,11 @@ import os
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from lightning_diag.finding import Finding, Severity
 from lightning_diag.record import load
 from lightning_diag.report.gather import Gathered, gather
 from lightning_diag.report.runfacts import limits, run_facts, run_head
+from lightning_diag.report.verdict import MAX_FINDINGS, diagnosis_of
 from tests.report import runs
 from tests.report.records import write_record
 
@@ -50,6 +52,15 @@ def test_limits_of_the_checks_stand_apart(tmp_path: Path) -> None:
     record = load(write_record(tmp_path / "run", meta=meta))
     assert limits(record) == [("loss/spike", "limit 8, min rise 0.05"), ("x/y", "none")]
     assert [value for label, value in run_facts(record, Gathered()) if label.startswith("detectors")] == []
+
+
+def test_resumes_are_told_and_a_flood_of_findings_is_cut(tmp_path: Path) -> None:
+    flood = [Finding(f"x/{i}", Severity.WARNING, 1, 0, (), "m") for i in range(MAX_FINDINGS + 1)]
+    record = load(write_record(tmp_path / "run", findings=flood))
+    record.info["sessions"] = [1, 500, 1200]
+    assert dict(run_facts(record, Gathered()))["Resumed at step"] == "500, 1,200"
+    assert "300 most severe of 301" in run_head(record, Gathered(), datetime.now(timezone.utc))["banner"]
+    assert len(diagnosis_of(record).notes) == MAX_FINDINGS
 
 
 def test_a_record_with_odd_entries_is_shown(tmp_path: Path) -> None:
