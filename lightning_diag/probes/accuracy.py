@@ -63,10 +63,11 @@ def right_and_total(seen: Observation | None) -> Tensor | None:
         return None
     target = seen.target
     if seen.logits is not None and seen.logits.ndim == target.ndim + 1:
-        predicted = seen.logits.argmax(1)
+        right = seen.logits.argmax(1) == target  # a target out of range is never right
         valid = (target >= 0) & (target < seen.logits.shape[1])
     elif seen.preds is not None and seen.preds.shape == target.shape and not seen.preds.is_floating_point():
-        predicted, valid = seen.preds, target >= 0
+        valid = target >= 0
+        right = (seen.preds == target) & valid
     else:
         return None
-    return torch.stack([((predicted == target) & valid).sum(), valid.sum()]).float()
+    return torch.stack([right.sum(), valid.sum()]).float()

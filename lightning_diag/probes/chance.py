@@ -20,6 +20,8 @@ TOLERANCE = 1e-4  # relative: the recomputed loss is the same arithmetic, in flo
 TOLERANCE_HALF = 1e-2  # a bfloat16 loss is rounded to 4e-3
 MATCHES = 3  # batches in a row that must match before the loss counts as recognized
 REFINE = 0.02  # relative change of the chance level that is worth telling
+DENSE = 64  # sampled batches that are all recomputed; by then the loss is recognized or isn't one of the candidates
+SPARSE = 10  # afterwards every so many of them refine the chance level
 MAX_CLASSES = 65_536
 MAX_SMOOTHING = 0.5
 
@@ -35,12 +37,14 @@ class ChanceProbe(Probe):
 
     Formulas: the constant that minimizes the expected loss is the label distribution, the mean, or the median (Hastie,
     Tibshirani & Friedman, *The Elements of Statistical Learning*, section 2.4). Nothing is assumed: where no candidate
-    matches three batches in a row (within 1e-4, in half precision 1e-2), chance stays unknown.
+    matches three batches in a row (within 1e-4, in half precision 1e-2), chance stays unknown. The first 64 sampled
+    batches are recomputed, afterwards every 10th of them.
     """
 
     signals = ("chance/error", "chance/loss", "chance/smoothing", "chance/floor")
 
     def attach(self, scene: Scene) -> dict[str, str]:
+        self._seen = 0
         self._sums: dict[str, Tensor] = {}
         self._errors: Tensor | None = None
         self._levels: Tensor | None = None
@@ -55,6 +59,9 @@ class ChanceProbe(Probe):
 
     def observed(self, batch: Batch) -> None:
         if batch.loss is None:
+            return
+        self._seen += 1
+        if self._seen > DENSE and self._seen % SPARSE:
             return
         loss = batch.loss.float().reshape(())
         made = {**self._supervised(batch, loss), **self._reconstruction(batch)}

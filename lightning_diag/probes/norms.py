@@ -18,7 +18,8 @@ def l2_norms(tensors: Sequence[Tensor | None], device: torch.device) -> Tensor:
     """
     with torch.no_grad():
         if _plain(tensors):
-            return torch.stack(list(_norms(cast(list[Tensor], tensors)))).to(device)
+            stacked: Tensor = torch.stack(list(_norms(cast(list[Tensor], tensors))))
+            return stacked.to(device)
         zero = torch.zeros((), dtype=torch.float32, device=device)
         there = [_dense(t) for t in tensors if t is not None and t.numel()]
         norms = iter(_norms(there) if there else ())

@@ -117,3 +117,14 @@ def test_smoothing_is_not_taken_for_plain_cross_entropy_while_logits_are_flat() 
         return Batch(None, 0, loss=loss, observation=Observation(target=y, logits=logits))
 
     assert learned(make).get("loss_kind") != "cross-entropy"
+
+
+def test_once_it_had_its_chance_only_every_tenth_batch_is_recomputed() -> None:
+    probe, generator = ChanceProbe(), torch.Generator().manual_seed(0)
+    probe.attach(Scene(torch.nn.Identity(), [], Facts()))
+    made = []
+    for step in range(1, 101):
+        probe.observed(classification(F.cross_entropy)(generator))
+        if probe.collect():
+            made.append(step)
+    assert made == [*range(1, 65), 70, 80, 90, 100]
