@@ -1,4 +1,4 @@
-"""Networks of the activation rules' trainings: the forms in which users write nonlinearities, small enough for a second."""
+"""Networks of the activation rules' trainings: the forms in which users write nonlinearities, a second a training."""
 
 from __future__ import annotations
 
@@ -182,6 +182,8 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "rnn": Recurrent,
     "gru": lambda: Recurrent(nn.GRU),
     "queries": Queries,
+    "sigmoid outputs": lambda: nn.Sequential(MLP(WIDE), nn.Sigmoid()),
+    "deep sigmoid": lambda: MLP([64] * 13 + [10], nn.Sigmoid),
     "transformer": Transformer,
     "gpt": GPT,
 }

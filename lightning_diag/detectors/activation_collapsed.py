@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._consequence import Consequence
-from lightning_diag.detectors._modules import and_more, arrays, first_called, named
+from lightning_diag.detectors._modules import arrays, first_called, named
 from lightning_diag.detectors._streak import Streak
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
@@ -36,19 +36,20 @@ class ActivationCollapsed(Detector):
         ``activation/variation activation/call_order`` where sampled, ``loss/relative`` beside them.
 
     Args:
-        limit: variation below which outputs count as equal; higher = more notes. Default 1e-3: the smallest in a healthy
-            training's last module is 7e-3 (a sigmoid output in the first steps).
+        limit: variation below which outputs count as equal; higher = more notes. Default 1e-3: the smallest in a
+            healthy training's last module is 7e-3 (a sigmoid output in the first steps).
         samples: samples in a row; higher = later and quieter. Default 10.
         stuck: R (``loss/relative``) above which the run suffers; higher = fewer warnings. Default 0.9.
 
     Fires when:
-        the module called last is collapsed at ``samples`` samples in a row (info); a warning when R > ``stuck`` after 2 %
-        of the plan (60 to 1,000 steps) and not in a warm-up, critical when R > 0.97. A module in the middle that lost its
-        variation: info. One that never varied while the output does is built that way (learned queries): silent.
+        the module called last is collapsed at ``samples`` samples in a row (info); a warning when R > ``stuck`` after
+        2 % of the plan (60 to 1,000 steps) and not in a warm-up, critical when R > 0.97. A module in the middle that
+        lost its variation: info. One that never varied while the output does is built that way (learned queries):
+        silent.
 
     False alarms:
-        FALSE_ALARMS Regression targets that vary by less than 0.1 % of their size give an info. Batches of one sample are
-        not judged.
+        FALSE_ALARMS Regression targets that vary by less than 0.1 % of their size give an info. Batches of one sample
+        are not judged.
 
     Cost:
         COST
@@ -125,12 +126,13 @@ class ActivationCollapsed(Detector):
         last = named(reading, indices[-1:])[0]
         mask = np.zeros(len(self._held.count), dtype=bool)
         mask[indices] = True
-        said = f"the same for every input from {where[0]} on" if whole else f"the same for every input at {where[0]}"
+        said = f"from {where[0]} on" if whole else f"at {where[0]}"
         return self.found(
             reading,
             severity,
-            f"What the network computes is {said}: {last if whole else where[0]} varies by {value:.1g} of its size over a "
-            f"batch (limit {self.limit:g}, {self.samples} samples in a row){and_more(len(indices))}"
+            f"The network computes the same for every input {said}: between the samples of a batch, "
+            f"{last if whole else where[0]} varies by {value:.1g} times its size (limit {self.limit:g}, {self.samples} "
+            f"samples in a row)"
             + (f", and the loss stands at {run.relative:.2f} times its reference" if suffers else "") + ".",
             where=where,
             evidence={
@@ -140,10 +142,10 @@ class ActivationCollapsed(Detector):
                 "relative_loss": run.relative,
             },
             advice=(
-                f"look at the weights before {where[0]} (all zero, or all equal?) and at its inputs on one batch: do they "
-                "differ between samples?",
-                f"re-draw the initial weights, set hidden biases to 0 and compare the output of {where[0]} for two inputs at "
-                "step 0",
+                f"look at the weights before {where[0]} (all zero, or all equal?) and at its inputs on one batch: do "
+                "they differ between samples?",
+                f"re-draw the initial weights, set hidden biases to 0 and compare the output of {where[0]} for two "
+                "inputs at step 0",
                 f"put a normalization layer before {where[0]}, or a skip connection around it, for 200 steps",
             ),
             step=self._held.first(mask),

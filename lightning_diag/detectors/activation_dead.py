@@ -40,8 +40,8 @@ class ActivationDead(Detector):
         stuck: R (``loss/relative``) above which it does; higher = fewer warnings. Default 0.5.
 
     Fires when:
-        share >= ``limit`` (info); a warning when share >= ``warn_at`` and R > ``stuck`` after 2 % of the plan (60 to 1,000
-        steps) and not in a warm-up, or the loss is far above its best; critical when 95 % are dead and R > 0.97.
+        share >= ``limit`` (info); a warning when share >= ``warn_at`` and R > ``stuck`` after 2 % of the plan (60 to
+        1,000 steps) and not in a warm-up, or the loss is far above its best; critical when 95 % are dead and R > 0.97.
 
     False alarms:
         FALSE_ALARMS Units of one module never called, and the first 20 sampled batches, aren't judged.
@@ -103,8 +103,8 @@ class ActivationDead(Detector):
         return self.found(
             reading,
             severity,
-            f"{value:.0%} of the units of {where[0]} were never active in the last 1,000 rows and 20 sampled batches (limit "
-            f"{limit:.0%}){and_more(len(indices))}"
+            f"{value:.0%} of the units of {where[0]} were never active in the last 1,000 rows and 20 sampled batches "
+            f"(limit {limit:.0%}){and_more(len(indices))}"
             + (f", and the loss stands at {run.relative:.2f} times its reference" if suffers else "") + ".",
             where=where,
             evidence={
@@ -138,12 +138,12 @@ def _judged(reading: Reading) -> list[np.ndarray[tuple[int, ...], np.dtype[np.fl
 
 def _advice(name: str, *, born: bool) -> tuple[str, ...]:
     cause = (
-        f"look at the biases and inputs of the layer before {name} at step 0: they were dead from the start, so set the "
-        "biases to 0, use He initialization and subtract the mean of the inputs",
+        f"look at the biases and inputs of the layer before {name} at step 0: they were dead from the start, so set "
+        "the biases to 0, use He initialization and subtract the mean of the inputs",
         "repeat the first 200 steps with a tenth of the learning rate (and a warm-up): they died during training",
     )
     return (
         *(cause if born else cause[::-1]),
-        f"put a normalization layer before {name}, or LeakyReLU in its place, for 200 steps: if the loss falls now, that "
-        "was it",
+        f"put a normalization layer before {name}, or LeakyReLU in its place, for 200 steps: if the loss falls now, "
+        "that was it",
     )

@@ -97,7 +97,7 @@ class ActivationNonFinite(Detector):
             advice=(
                 f"run batch {reading.batch_idx} of epoch {reading.epoch} alone and check `torch.isfinite` of what goes "
                 f"into {where[0]} and of its weights: bad inputs come from the data, bad weights from the step before",
-                f"look into {where[0]} and what feeds it for a division, log, sqrt, exp or a row that is masked completely",
-                "repeat the steps before it in float32 (precision='32-true'): if it stays finite, the range was too small",
+                f"look into {where[0]} and what feeds it for a division, log, sqrt, exp or a completely masked row",
+                "repeat the steps before it in float32 (precision='32-true'): if it stays finite, it was the range",
             ),
         )

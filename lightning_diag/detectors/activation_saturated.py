@@ -20,7 +20,7 @@ class ActivationSaturated(Detector):
     """A hidden layer's outputs are stuck at the ends of its function, where it passes no gradient.
 
     Catches:
-        Inputs that were not scaled, initial weights too large for tanh or sigmoid, a learning rate that blew weights up.
+        Inputs that were not scaled, initial weights too large for tanh or sigmoid, a learning rate that blew them up.
 
     Formula:
         Two-sided functions only (tanh, sigmoid, hardtanh, softsign ...; GELU or ReLU with one flat side belong to
@@ -33,15 +33,15 @@ class ActivationSaturated(Detector):
         ``loss/relative loss/level loss/best`` beside them.
 
     Args:
-        values: share of values from which a layer counts; higher = fewer notes. Default 0.7: the largest share in a
-            healthy training is 0.15, with harmless initial gains up to 0.5.
+        values: share of values from which a layer counts; higher = fewer notes. Default 0.6: the largest share in a
+            healthy training is 0.15, with harmless initial gains up to 0.5; a gain that costs 30 points reaches 0.73.
         units: share of units from which it counts; higher = fewer notes. Default 0.5: healthy 0.05 at most.
         samples: samples in a row; higher = later and quieter. Default 10.
         stuck: R (``loss/relative``) above which the run suffers; higher = fewer warnings. Default 0.5.
 
     Fires when:
-        either share is reached at ``samples`` samples in a row (info); a warning when R > ``stuck`` after 2 % of the plan
-        (60 to 1,000 steps) and not in a warm-up, or the loss is far above its best.
+        either share is reached at ``samples`` samples in a row (info); a warning when R > ``stuck`` after 2 % of the
+        plan (60 to 1,000 steps) and not in a warm-up, or the loss is far above its best.
 
     False alarms:
         FALSE_ALARMS A gate that feeds a layer of its own size directly is taken for a hidden layer.
@@ -74,7 +74,7 @@ class ActivationSaturated(Detector):
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "Saturated activations"
 
-    def __init__(self, values: float = 0.7, units: float = 0.5, samples: int = 10, stuck: float = 0.5) -> None:
+    def __init__(self, values: float = 0.6, units: float = 0.5, samples: int = 10, stuck: float = 0.5) -> None:
         self.values = number("values", values, 0.01, 1)
         self.units = number("units", units, 0.01, 1)
         self.samples = whole("samples", samples, 1)
@@ -119,10 +119,10 @@ class ActivationSaturated(Detector):
                 "relative_loss": run.relative,
             },
             advice=(
-                f"print mean and standard deviation of what goes into {where[0]}: scale the inputs of the network to unit "
-                "variance and draw the weights before it with Xavier initialization",
-                "repeat the first 200 steps with a tenth of the learning rate: if the share falls, the weights were blown up",
-                f"put a normalization layer before {where[0]}, or GELU in its place, and compare the loss after 200 steps",
+                f"print mean and standard deviation of what goes into {where[0]}: scale the inputs of the network to "
+                "unit variance and draw the weights before it with Xavier initialization",
+                "repeat the first 200 steps with a tenth of the learning rate: if the share falls, that was it",
+                f"put a normalization layer before {where[0]}, or GELU in its place: compare the loss after 200 steps",
             ),
             step=self._held.first(mask),
         )  # fmt: skip

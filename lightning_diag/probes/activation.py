@@ -13,8 +13,9 @@ from torch.utils.hooks import RemovableHandle
 from lightning_diag.probes import activation_attention as attention
 from lightning_diag.probes import activation_kernels as kernels
 from lightning_diag.probes.activation_hooks import Hook, See, Switch
-from lightning_diag.probes.activation_kinds import Pattern, Site, checked, find_sites, layers
+from lightning_diag.probes.activation_kinds import Pattern, Site, checked, find_sites
 from lightning_diag.probes.activation_recorder import Recorder
+from lightning_diag.probes.activation_wiring import compiled_modules, fast_path_modules, wiring
 from lightning_diag.probes.base import Batch, Probe, Scene, Values
 from lightning_diag.reading import Reading
 
@@ -47,7 +48,8 @@ class ActivationProbe(Probe):
 
     Functional forms are seen where they arrive: inputs of linear and convolution layers that never are negative and
     sometimes exactly 0 went through a ReLU, values that never leave -1..1 through a tanh (also after pooling and, for
-    the ReLU, dropout). Not seen: functional GELU, SiLU, sigmoid and softmax, and forms whose result meets no such layer.
+    the ReLU, dropout). Not seen: functional GELU, SiLU, sigmoid and softmax, and forms whose result meets no such
+    layer.
 
     Not measurable inside ``torch.compile`` (the hooks are compiled away, see :mod:`.activation_hooks`), under reentrant
     checkpointing for functional forms, and for sharded outputs.
@@ -62,10 +64,12 @@ class ActivationProbe(Probe):
     def __init__(self, include: Sequence[Pattern] | None = None, exclude: Sequence[Pattern] | None = None) -> None:
         self.include = checked("include", include)
         self.exclude = checked("exclude", exclude)
+        self.sites: list[Site] = []
         self._handles: list[RemovableHandle] = []
         self._passing: list[RemovableHandle] = []
 
     def attach(self, scene: Scene) -> dict[str, str]:
+        """Find the sites and hang the hooks."""
         self.detach()
         self._automatic = scene.automatic
         self._switch = Switch()
@@ -79,10 +83,9 @@ class ActivationProbe(Probe):
         device = next((p.device for p in scene.module.parameters()), torch.device("cpu"))
         self._recorder = Recorder(self.sites, device)
         self._attends = any(site.role in ("attention", "softmax") for site in self.sites)
-        compiled = _compiled(scene.module)
+        compiled, shy = compiled_modules(scene.module), fast_path_modules(scene.module)
         self._short: list[tuple[nn.Module, See]] = []
-        shy = {id(m) for e in scene.module.modules() if isinstance(e, nn.TransformerEncoderLayer) for m in e.modules()}
-        for module, see in self._watched(scene.module):
+        for module, see in wiring(self._recorder, scene.module):
             if id(module) not in shy:
                 self._handles.append(Hook(self._switch, see).attach(module))
             elif id(module) not in compiled:
@@ -94,6 +97,7 @@ class ActivationProbe(Probe):
         return {} if self._attends else dict.fromkeys([_SIGNALS[c] for c in attention.COLUMNS], _NO_ATTENTION)
 
     def facts(self) -> Mapping[str, Any]:
+        """Name the sites."""
         return {"names": {"module": tuple(site.name for site in self.sites)}}
 
     def learn(self, reading: Reading) -> Mapping[str, Any]:
@@ -116,6 +120,7 @@ class ActivationProbe(Probe):
         return {"unmeasured": dict.fromkeys(self.signals, f"{why}forward compiled, or are the modules never called?)")}
 
     def batch_start(self, batch: Batch) -> None:
+        """Look at the forward pass that comes."""
         if not self.sites or self._switch.error is not None:
             return
         self._switch.on = True
@@ -123,10 +128,12 @@ class ActivationProbe(Probe):
             self._passing = [Hook(self._switch, see).attach(m) for m, see in self._short if m.training]
 
     def loss(self, batch: Batch) -> None:
+        """The forward pass is over."""
         if self.sites and self._automatic:  # by hand, more forward passes may follow a backward
             self._off()
 
     def collect(self) -> Values:
+        """Measure what was sampled."""
         if not self.sites:
             return []
         self._off()
@@ -140,59 +147,22 @@ class ActivationProbe(Probe):
         return [*values, ("activation/window_samples", rows), ("activation/call_order", order)]
 
     def validation_start(self) -> None:
+        """Look away."""
         if self.sites:
             self._off()
 
     def detach(self) -> None:
+        """Remove the hooks."""
         for handle in (*self._handles, *self._passing):
             handle.remove()
-        self._handles, self._passing = [], []
-        self.sites: list[Site] = []
+        self._handles, self._passing, self.sites = [], [], []
 
     def _off(self) -> None:
-        """Stop looking. The short-lived hooks go: in validation any hook would cost ``nn.TransformerEncoderLayer`` its
-        fast path, and with it the very bits of the validation loss."""
+        """Stop looking, and remove the short-lived hooks.
+
+        In validation any hook would cost ``nn.TransformerEncoderLayer`` its fast path, and the loss its very bits.
+        """
         self._switch.on = False
         for handle in self._passing:
             handle.remove()
         self._passing = []
-
-    def _watched(self, root: nn.Module) -> list[tuple[nn.Module, See]]:
-        """Every module with a hook, and what the hook calls; every layer has one, with or without sites at its ends."""
-        r = self._recorder
-        watched: list[tuple[nn.Module, See]] = []
-        ends: dict[int, tuple[nn.Module, list[int | None]]] = {id(m): (m, [None, None]) for m in layers(root)}
-        for index, site in enumerate(self.sites):
-            if site.role in ("input", "output"):
-                ends[id(site.module)][1][site.role == "output"] = index
-            else:
-                watched.append((site.module, _see(r, index, site)))
-                watched += [(part, lambda m, a, k, out: r.part(m, out)) for part in site.parts]
-        for module, (came, went) in ends.values():
-            watched.append((module, lambda m, a, k, out, came=came, went=went: r.layer(came, went, m, a, out)))
-        return watched
-
-
-def _see(r: Recorder, index: int, site: Site) -> See:
-    """What the hook of a site that isn't a layer's input or output calls."""
-    if site.role == "norm":
-        return lambda m, a, k, out: r.norm(index, m, out)
-    if site.role == "recurrent":
-        return lambda m, a, k, out: r.recurrent(index, m, out)
-    if site.role == "attention" and not site.parts:
-        return lambda m, a, k, out: r.multihead(index, m, a, k, out)  # type: ignore[arg-type]
-    if site.role == "attention":
-        return lambda m, a, k, out: r.written_attention(index, out)
-    if site.role == "softmax":
-        return lambda m, a, k, out: r.softmax(index, m, a, out)  # type: ignore[arg-type]
-    return lambda m, a, k, out: r.activation(index, a, out)
-
-
-def _compiled(root: nn.Module) -> set[int]:
-    """Ids of the modules within one that ``torch.compile`` or ``module.compile()`` was called on."""
-    tops = [
-        m
-        for m in root.modules()
-        if type(m).__name__ == "OptimizedModule" or getattr(m, "_compiled_call_impl", None) is not None
-    ]
-    return {id(m) for top in tops for m in top.modules()}

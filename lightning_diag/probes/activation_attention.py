@@ -65,9 +65,9 @@ def scores(query: Tensor, key: Tensor, heads: int, scale: float | None, *, causa
     at = few(torch.arange(query.shape[1], device=query.device), 0, QUERIES)
     q = few(query, 1, QUERIES).float().unflatten(-1, (heads, width)).transpose(1, 2)
     k = key.float().unflatten(-1, (groups, width)).transpose(1, 2).repeat_interleave(heads // groups, 1)
-    logits = q @ k.transpose(-1, -2) * (width**-0.5 if scale is None else scale)
+    logits: Tensor = q @ k.transpose(-1, -2) * (width**-0.5 if scale is None else scale)
     if causal and query.shape[1] >= key.shape[1]:
-        logits = logits.masked_fill(torch.arange(k.shape[2], device=q.device) > at[:, None], float("-inf"))
+        return logits.masked_fill(torch.arange(k.shape[2], device=q.device) > at[:, None], float("-inf"))
     return logits
 
 
@@ -98,12 +98,13 @@ def multihead_logits(module: nn.MultiheadAttention, args: tuple[Any, ...], kwarg
     """Return logits ``(N, H, T', S)`` of a few samples and queries of one call, masks included.
 
     Queries and keys are projected again for these samples only (a share of ``2 / batch`` of the layer's own work). None
-    for what isn't covered: nested tensors, keys added by ``bias_k``.
+    for what isn't covered: nested tensors, keys added by ``bias_k``, weights that are sharded or made on the fly.
     """
     names = ("query", "key", "value", "key_padding_mask", "need_weights", "attn_mask", "average_attn_weights")
-    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    given: dict[str, Any] = {**dict(zip(names, args, strict=False)), **kwargs}
     query, key = given["query"].detach(), given["key"].detach()
-    if query.is_nested or module.bias_k is not None:
+    weights = _weights(module)
+    if query.is_nested or module.bias_k is not None or weights is None:
         return None
     if query.ndim == 2:
         query, key = query.unsqueeze(0), key.unsqueeze(0)
@@ -111,7 +112,6 @@ def multihead_logits(module: nn.MultiheadAttention, args: tuple[Any, ...], kwarg
         query, key = query.transpose(0, 1), key.transpose(0, 1)
     picked = few(torch.arange(query.shape[0], device=query.device), 0, SAMPLES)
     q, k = few(few(query, 0, SAMPLES), 1, QUERIES), few(key, 0, SAMPLES)[:, :KEYS]
-    weights = _weights(module)
     with torch.autocast(q.device.type, enabled=False):
         q, k = (F.linear(x.to(w.dtype), w, b) for x, (w, b) in zip((q, k), weights, strict=True))
         logits = scores(q, k, module.num_heads, None, causal=False)
@@ -126,15 +126,21 @@ def multihead_logits(module: nn.MultiheadAttention, args: tuple[Any, ...], kwarg
     return logits
 
 
-def _weights(module: nn.MultiheadAttention) -> tuple[tuple[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]:
-    """Weight and bias of the query and of the key projection."""
-    width = module.embed_dim
-    bias = None if module.in_proj_bias is None else module.in_proj_bias.detach()
+def _weights(
+    module: nn.MultiheadAttention,
+) -> tuple[tuple[Tensor, Tensor | None], tuple[Tensor, Tensor | None]] | None:
+    """Weight and bias of the query and of the key projection, or None where they aren't there as plain parameters."""
+    width, parameters = module.embed_dim, {n: p.detach() for n, p in module.named_parameters(recurse=False)}
+    if any(hasattr(p, "to_local") or not p.numel() for p in parameters.values()):
+        return None
+    bias = parameters.get("in_proj_bias")
     biases = (None, None) if bias is None else (bias[:width], bias[width : 2 * width])
-    if module.in_proj_weight is not None:
-        whole = module.in_proj_weight.detach()
+    whole = parameters.get("in_proj_weight")
+    if whole is not None:
         return (whole[:width], biases[0]), (whole[width : 2 * width], biases[1])
-    return (module.q_proj_weight.detach(), biases[0]), (module.k_proj_weight.detach(), biases[1])
+    if "q_proj_weight" in parameters and "k_proj_weight" in parameters:
+        return (parameters["q_proj_weight"], biases[0]), (parameters["k_proj_weight"], biases[1])
+    return None
 
 
 def _masked(logits: Tensor, mask: Tensor | None, picked: Tensor, at: Tensor, heads: int) -> Tensor:

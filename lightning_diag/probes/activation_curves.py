@@ -1,8 +1,8 @@
 """Where activation functions are flat: ``|f'(x)|`` below 5 % of its maximum, told from the output where that can be.
 
-The output is preferred because an in-place function overwrites its input, and the 5 % point of a monotone function is as
-clear in its output. GELU, SiLU and Mish aren't monotone: the same small negative output comes from two inputs, so they
-are judged by their input and not at all when they run in place.
+The output is preferred because an in-place function overwrites its input, and the 5 % point of a monotone function is
+as clear in its output. GELU, SiLU and Mish aren't monotone: the same small negative output comes from two inputs, so
+they are judged by their input and not at all when they run in place.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ _NEVER_FLAT: tuple[type[nn.Module], ...] = (
     nn.Tanhshrink,
 )  # fmt: skip
 
-# Functions written as a module of their own (GELUActivation, Swish ...), by what their class name holds; first hit wins.
+# Functions written as a module of their own (GELUActivation, Swish ...), by their class name; the first hit wins.
 _NAMED: tuple[tuple[str, Curve], ...] = (
     ("leaky", PLAIN), ("prelu", PLAIN), ("gelu", GELU), ("geglu", PLAIN), ("swiglu", PLAIN), ("hardswish", RELU),
     ("hardsigmoid", Curve(low=0.0, high=1.0)), ("swish", SILU), ("silu", SILU), ("mish", MISH), ("relu", RELU),

@@ -5,6 +5,7 @@ Shapes: N entries measured together, B samples, P positions (time, height x widt
 
 from __future__ import annotations
 
+from math import prod
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from lightning_diag.probes.activation_curves import Curve
 
 ELEMENTS = 16_384  # elements sampled of one output
 UNITS = 256  # of so many units, always the same ones; a share of them has a standard error of at most 3 %
-SAMPLES = 64  # and of so many samples; what is left of the budget goes to positions
+SAMPLES = 64  # and of at least so many samples, if there are; what is left of the budget goes to positions
 DEAD_ROWS = 1000  # rows without a sign of life after which a unit is dead ...
 DEAD_BATCHES = 20  # ... and batches: one odd batch says nothing
 RATE = 0.1  # weight of the newest batch in a unit's saturated rate
@@ -57,7 +58,8 @@ def sample(tensor: Tensor, dim: int, turn: int = 0) -> Tensor:
     x = x.movedim(dim, -1)
     x = x[..., :: -(-x.shape[-1] // UNITS)]
     rows = max(1, ELEMENTS // max(1, x.shape[-1]))
-    x = _every(x, 0, min(SAMPLES, rows), turn)
+    positions = prod(x.shape[1:-1])
+    x = _every(x, 0, min(rows, max(SAMPLES, rows // max(1, positions))), turn)
     x = x.flatten(1, -2) if x.ndim > 2 else x.unsqueeze(1)
     x = _every(x, 1, max(1, rows // max(1, x.shape[0])), 7 * turn)
     return x.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
@@ -168,11 +170,13 @@ def _age(off: Tensor, saturated: Tensor, memory: Memory, rows: int) -> Tensor:
 
 
 def _mean_square(x: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(x, dim=(1, 2, 3)).square() / x[0].numel()
+    norm: Tensor = torch.linalg.vector_norm(x, dim=(1, 2, 3))
+    return norm.square() / x[0].numel()
 
 
 def _share(mask: Tensor) -> Tensor:
-    return torch.count_nonzero(mask.flatten(1), dim=1) / mask[0].numel()
+    count: Tensor = torch.count_nonzero(mask.flatten(1), dim=1)
+    return count / mask[0].numel()
 
 
 def _remember(output: Tensor, entry: Tensor, rows: int, *, values: bool) -> Tensor:

@@ -100,7 +100,7 @@ def checked(argument: str, patterns: object) -> tuple[Pattern, ...] | None:
     given = patterns if isinstance(patterns, (list, tuple, set, frozenset)) else (patterns,)
     for p in given:
         if not (isinstance(p, str) or (isinstance(p, type) and issubclass(p, nn.Module))):
-            raise ConfigurationError(f"{argument} must hold globs of module names or types, or module types, got {p!r}")
+            raise ConfigurationError(f"{argument} must hold globs or module types, got {p!r}")
     return tuple(given)
 
 

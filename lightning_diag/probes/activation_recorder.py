@@ -104,7 +104,7 @@ class Recorder:
         self._dim, self._activated = -1, True
 
     def softmax(self, index: int, module: nn.Softmax, args: tuple[Any, ...], output: Any) -> None:
-        """A softmax module was called: attention weights when it is over the last of 4, or of a square 3, dimensions."""
+        """A softmax module was called: attention weights if over the last of 4, or of a square 3, dimensions."""
         x = first_tensor(args)
         last = x is not None and module.dim is not None and module.dim % x.ndim == x.ndim - 1
         if x is None or not last or not (x.ndim == 4 or (x.ndim == 3 and x.shape[1] == x.shape[2])):
