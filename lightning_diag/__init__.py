@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from lightning_diag.detectors.base import Detector
     from lightning_diag.diagnosis import Diagnosis
     from lightning_diag.finding import Finding, Severity
-    from lightning_diag.monitors import ClassErrorMonitor, Diagnostics, GradientMonitor, StabilityMonitor, findings
+    from lightning_diag.monitors import (
+        ClassErrorMonitor,
+        Diagnostics,
+        DomainGapMonitor,
+        GradientMonitor,
+        StabilityMonitor,
+        findings,
+    )
     from lightning_diag.observation import Observation
     from lightning_diag.reading import Reading
     from lightning_diag.record import load
@@ -27,6 +34,7 @@ _HOMES = {
     "Detector": "lightning_diag.detectors.base",
     "Diagnosis": "lightning_diag.diagnosis",
     "Diagnostics": "lightning_diag.monitors",
+    "DomainGapMonitor": "lightning_diag.monitors",
     "Finding": "lightning_diag.finding",
     "GradientMonitor": "lightning_diag.monitors",
     "MemorySink": "lightning_diag.sinks",
@@ -45,6 +53,7 @@ __all__ = [
     "Detector",
     "Diagnosis",
     "Diagnostics",
+    "DomainGapMonitor",
     "Finding",
     "GradientMonitor",
     "MemorySink",

@@ -156,6 +156,22 @@ CAUSES: tuple[Pattern, ...] = (
         "loss",
     ),
     Pattern(
+        "domain-shift",
+        "the training domain does not look like the one that counts",
+        {"domains/gap": 2.2, "domains/gap-widening": 1.5, "domains/separable": 0.5},
+        ("fit/overfitting", "classes/drift", "classes/confused", "classes/neglected", "classes/collapsed"),
+        "put 20 labelled samples of the domain that counts into training, drawn often: if the gap halves, looks are the "
+        "cause; if it stays, labels or the task differ between the domains",
+    ),
+    Pattern(
+        "wrong-target",
+        "the run is steered by a metric of the wrong domain",
+        {"domains/wrong-target": 1.0},
+        (),
+        "evaluate the kept and the last checkpoint on samples of the domain that counts: if they rank the other way "
+        "round than the metric says, it was the wrong one",
+    ),
+    Pattern(
         "overfitting",
         "the model memorizes the training data",
         {"fit/overfitting": 2.0},

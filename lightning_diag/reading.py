@@ -43,6 +43,7 @@ class Facts:
         parameter_numel: per parameter number of elements.
         in_optimizer: per parameter, whether some optimizer of the trainer holds it.
         unmeasured: signal -> reason why it can't be had here.
+        target_domain: name of the domain that counts, where the user said so.
         monitored: metric -> who follows it (``ModelCheckpoint``, ``EarlyStopping``, a scheduler), in words.
     """
 
@@ -70,6 +71,7 @@ class Facts:
     parameter_numel: tuple[int, ...] = ()
     in_optimizer: tuple[bool, ...] = ()
     unmeasured: Mapping[str, str] = field(default_factory=dict)
+    target_domain: str | None = None
     monitored: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

@@ -6,6 +6,10 @@ from lightning_diag.detectors.class_confused import ClassConfused
 from lightning_diag.detectors.class_drift import ClassDrift
 from lightning_diag.detectors.class_imbalanced import ClassImbalanced
 from lightning_diag.detectors.class_neglected import ClassNeglected
+from lightning_diag.detectors.domain_gap import DomainGap
+from lightning_diag.detectors.domain_gap_widening import DomainGapWidening
+from lightning_diag.detectors.domain_separable import DomainSeparable
+from lightning_diag.detectors.domain_wrong_target import DomainWrongTarget
 from lightning_diag.detectors.fit_overfitting import FitOverfitting
 from lightning_diag.detectors.fit_too_good import FitTooGood
 from lightning_diag.detectors.fit_underfitting import FitUnderfitting
@@ -32,6 +36,10 @@ __all__ = [
     "ClassImbalanced",
     "ClassNeglected",
     "Detector",
+    "DomainGap",
+    "DomainGapWidening",
+    "DomainSeparable",
+    "DomainWrongTarget",
     "FitOverfitting",
     "FitTooGood",
     "FitUnderfitting",

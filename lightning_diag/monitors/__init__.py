@@ -3,7 +3,16 @@
 from lightning_diag.monitors.base import Monitor, findings
 from lightning_diag.monitors.class_error import ClassErrorMonitor
 from lightning_diag.monitors.diagnostics import Diagnostics
+from lightning_diag.monitors.domain_gap import DomainGapMonitor
 from lightning_diag.monitors.gradient import GradientMonitor
 from lightning_diag.monitors.stability import StabilityMonitor
 
-__all__ = ["ClassErrorMonitor", "Diagnostics", "GradientMonitor", "Monitor", "StabilityMonitor", "findings"]
+__all__ = [
+    "ClassErrorMonitor",
+    "Diagnostics",
+    "DomainGapMonitor",
+    "GradientMonitor",
+    "Monitor",
+    "StabilityMonitor",
+    "findings",
+]

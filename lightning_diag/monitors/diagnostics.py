@@ -12,13 +12,14 @@ from lightning_diag.errors import ConfigurationError
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.monitors.base import Monitor
 from lightning_diag.monitors.class_error import ClassErrorMonitor
+from lightning_diag.monitors.domain_gap import DomainGapMonitor
 from lightning_diag.monitors.gradient import GradientMonitor
 from lightning_diag.monitors.session import Options, Parts
 from lightning_diag.monitors.stability import StabilityMonitor
 from lightning_diag.observation import Observation
 from lightning_diag.sinks.base import Sink
 
-DEFAULT: tuple[Callable[[], Monitor], ...] = (GradientMonitor, StabilityMonitor, ClassErrorMonitor)
+DEFAULT: tuple[Callable[[], Monitor], ...] = (GradientMonitor, StabilityMonitor, ClassErrorMonitor, DomainGapMonitor)
 
 
 class Diagnostics(Monitor):

@@ -90,9 +90,11 @@ class Session:
         given = options.sinks
         if main and (given is None or any(isinstance(sink, RecordSink) for sink in given)):
             self.run_dir = self._make_dir(trainer, saved)
-        unique = {type(probe): (owner, probe) for owner, probe in reversed(parts.probes)}
+        unique: dict[type[Probe], tuple[str, Probe]] = {}
+        for owner, probe in sorted(parts.probes, key=lambda named: not named[1].configured):
+            unique.setdefault(type(probe), (owner, probe))
         self.pipeline = Pipeline(
-            list(unique.values())[::-1],
+            list(unique.values()),
             self.judge,
             self._sinks(trainer) if main else [],
             self.schedule,

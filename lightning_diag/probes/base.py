@@ -88,10 +88,12 @@ class Probe(ABC):  # noqa: B024 - every verb is optional, a probe writes those i
     Attributes:
         signals: the signals it can give.
         every_step: whether its train hooks are called at every step.
+        configured: whether it holds a user's settings: it is then taken instead of another monitor's of its type.
     """
 
     signals: ClassVar[tuple[str, ...]] = ()
     every_step: ClassVar[bool] = False
+    configured: bool = False
 
     def attach(self, scene: Scene) -> dict[str, str]:
         """Get ready for a run; return signal -> reason for those that can't be measured here."""

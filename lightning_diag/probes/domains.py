@@ -37,6 +37,7 @@ class DomainProbe(Probe):
     Args:
         domain: see :class:`DomainNames`.
         names: see :class:`DomainNames`.
+        target: name of the domain that counts, where the user says so.
     """
 
     signals = (
@@ -46,8 +47,10 @@ class DomainProbe(Probe):
         "domain/probe_error", "domain/mmd", "domain/mmd_p",
     )  # fmt: skip
 
-    def __init__(self, domain: Domain = None, names: Sequence[str] = ()) -> None:
+    def __init__(self, domain: Domain = None, names: Sequence[str] = (), target: str | None = None) -> None:
         self.names = DomainNames(domain, names)
+        self.target = target
+        self.configured = domain is not None or bool(names) or target is not None
 
     def attach(self, scene: Scene) -> dict[str, str]:
         self.names.start(scene)
@@ -62,6 +65,9 @@ class DomainProbe(Probe):
         self._val: dict[str, Tensor] = {}
         self._cosine: Tensor | None = None
         return {}
+
+    def facts(self) -> Mapping[str, Any]:
+        return {} if self.target is None else {"target_domain": self.target}
 
     # ------------------------------------------------------------------ training, sampled steps
 
