@@ -36,7 +36,7 @@ class Run:
         for x in calls:
             batch = Batch(x, self.steps)
             self.probe.batch_start(batch)
-            out = (forward or self.module)(x)
+            out = (self.module if forward is None else forward)(x)
             self.probe.loss(batch)
             if out.requires_grad:
                 out.sum().backward()
