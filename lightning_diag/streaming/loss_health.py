@@ -59,9 +59,9 @@ class LossHealth:
 
     def update(self, loss: float, chance: float | None = None) -> dict[str, float]:
         """Take in one loss and return the host signals; empty when the loss is not finite."""
-        if not math.isfinite(loss):
+        if loss - loss != 0.0:  # NaN or infinite
             return {}
-        if len(self.first) < FIRST:
+        if len(self.first.queue) < FIRST:
             self.first.push(loss)
             self.reference = self.first.median()
         if loss <= 0 and self.scale == 0.0:
@@ -70,39 +70,41 @@ class LossHealth:
         level = self.level.median()
         out = {"loss/level": level}
         y = math.log(loss) if self.scale == 0.0 else math.asinh(loss / self.scale)
-        noise = self._noise()
-        if noise is not None:
-            out["loss/noise"] = noise
-            out["loss/z"] = (y - self._expected()) / noise
-        self._remember(y, out.get("loss/z", 0.0))
-        if len(self.level) >= FIRST:
-            self.best = min(self.best, level)
+        z, expected = 0.0, None
+        if self.late.queue:
+            expected = self._expected()
+            if len(self.residual.queue) >= FIRST:
+                noise = out["loss/noise"] = max(1.4826 * self.residual.median(), MIN_NOISE)
+                z = out["loss/z"] = (y - expected) / noise
+        if abs(z) <= OUTLIER:
+            self._remember(y, expected)
+        else:
+            self._hold(y)
+        if len(self.level.queue) >= FIRST:
+            if level < self.best:
+                self.best = level
             out["loss/best"] = self.best
         reference = chance if chance is not None and chance > 0 else self.reference
         if reference > 0:
             out["loss/relative"] = level / reference
         return out
 
-    def _noise(self) -> float | None:
-        """Robust standard deviation of ``y``, or None while there are too few deviations."""
-        if len(self.residual) < FIRST or not len(self.late):
-            return None
-        return max(1.4826 * self.residual.median(), MIN_NOISE)
-
     def _expected(self) -> float:
         late = self.late.median()
-        return late + DRIFT * (late - self.early.median()) if self.early.full else late
+        return late + DRIFT * (late - self.early.median()) if len(self.early.queue) == HALF else late
 
-    def _remember(self, y: float, z: float) -> None:
-        """Put ``y`` into the windows, or hold it back as an outlier until there are too many of them."""
-        if abs(z) <= OUTLIER:
+    def _remember(self, y: float, expected: float | None) -> None:
+        """Put ``y`` into the windows."""
+        if self.held:
             self.held.clear()
-            if len(self.late):
-                self.residual.push(abs(y - self._expected()))
-            if self.late.full:
-                self.early.push(self.late.queue[0])
-            self.late.push(y)
-            return
+        if expected is not None:
+            self.residual.push(abs(y - expected))
+        if len(self.late.queue) == HALF:
+            self.early.push(self.late.queue[0])
+        self.late.push(y)
+
+    def _hold(self, y: float) -> None:
+        """Hold ``y`` back as an outlier until there are too many of them."""
         self.held.append(y)
         if len(self.held) == PATIENCE:
             self.early.clear()

@@ -44,12 +44,13 @@ class SortedWindow:
 
     def push(self, value: float) -> None:
         """Take in one number; the oldest leaves when the window is full."""
-        if not math.isfinite(value):
+        if value - value != 0.0:  # NaN or infinite: the cheap way to say it
             raise ValueError(f"a window holds finite numbers, got {value}")
-        if len(self.queue) == self.length:
-            del self.sorted[bisect_left(self.sorted, self.queue.popleft())]
-        self.queue.append(value)
-        insort(self.sorted, value)
+        queue, ordered = self.queue, self.sorted
+        if len(queue) == self.length:
+            del ordered[bisect_left(ordered, queue.popleft())]
+        queue.append(value)
+        insort(ordered, value)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -57,10 +58,11 @@ class SortedWindow:
 
     def median(self) -> float:
         """Return the median (mean of the middle two), or NaN when empty."""
-        n = len(self.sorted)
+        ordered = self.sorted
+        n = len(ordered)
         if n == 0:
             return math.nan
-        return 0.5 * (self.sorted[(n - 1) // 2] + self.sorted[n // 2])
+        return 0.5 * (ordered[(n - 1) // 2] + ordered[n // 2])
 
     def quantile(self, q: float) -> float:
         """Return the ``q``-quantile by linear interpolation (NumPy's default), or NaN when empty."""
