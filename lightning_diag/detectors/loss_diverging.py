@@ -18,7 +18,7 @@ from lightning_diag.reading import Reading
 from lightning_diag.streaming.loss_trace import LossTrace
 
 RECENT = (64, 512)  # losses of the present mean, at least and at most: all since it holds
-CLEAR = 8.0  # standard errors of that mean: 4 for it and 4 for the luck of the best one, the lowest of many
+CLEAR = 4.0  # standard errors of that mean, and again of the best one, which is the lowest of many
 BLIND_LOST = 3.0  # ``lost`` where chance is not known: the loss against a contrastive queue rises from a low start
 BOTTOMLESS = 100.0  # sizes of the first loss (at least 1) below zero at which a loss is being maximized
 PATIENCE = 200  # steps to wait for a sample of the learning rate before judging without one
@@ -34,9 +34,9 @@ class LossDiverging(Detector):
     Formula:
         ``rise = max(share * (start - best), 0.25 |best|, 0.1 * chance)``; it holds at a step with ``level > best +
         rise`` (``level`` the median of 32 losses, ``best`` its lowest after the guard). After ``steps`` such steps in a
-        row the means must say so too: the mean of the losses since then (the last 64 to 512), less 8 of its standard
-        errors, above the best mean of as many successive losses by ``rise``. The median ignores single spikes, the mean
-        ignores flips between the two modes of a tiny batch.
+        row the means must say so too: the mean of the losses since then (the last 64 to 512), less 4 standard errors of
+        it and 4 of a mean of 64, above the best mean of 64 successive losses by ``rise``. The median ignores single
+        spikes, the mean ignores flips between the two modes of a tiny batch.
 
     Reads:
         ``loss/train loss/level`` (``loss/relative`` for the chance loss) at every step; ``lr`` where sampled.
@@ -178,10 +178,12 @@ class LossDiverging(Detector):
         )
 
     def _means_agree(self, limit: float) -> bool:
-        recent = np.asarray(self._recent)[-max(RECENT[0], self._row) :]
-        error = float(np.std(np.diff(recent))) / math.sqrt(2 * len(recent))
-        shift = max(0.0, self._trace.best(len(recent)) - self._best)  # means of a skewed loss lie above its medians
-        return float(recent.mean()) - CLEAR * error > limit + shift
+        few = RECENT[0]
+        recent = np.asarray(self._recent)[-max(few, self._row) :]
+        error = float(np.std(np.diff(recent))) / math.sqrt(2)  # of one loss, whatever its course
+        margin = CLEAR * error * (len(recent) ** -0.5 + few**-0.5)
+        shift = max(0.0, self._trace.best(few) - self._best)  # means of a skewed loss lie above its medians
+        return float(recent.mean()) - margin > limit + shift
 
     def _finding(self, reading: Reading, level: float, limit: float, lost: float | None) -> Finding:
         began = reading.step - self._row + 1

@@ -109,6 +109,9 @@ class LossTrace:
 def trend(means: NDArray[np.float64], width: int = 1) -> Trend:
     """Fit a line by least squares, with outlying means pulled in and an error that knows of autocorrelation.
 
+    Outlying is what lies 4 robust standard deviations off the resistant line (through the medians of the first and the
+    last third; Tukey, 1977).
+
     Args:
         means: shape ``(n,)``, at equal distances.
         width: losses a mean.
@@ -127,15 +130,15 @@ def trend(means: NDArray[np.float64], width: int = 1) -> Trend:
         return Trend(level, float(means.mean()), math.inf, 0.0, math.inf, n * width)
     error = float(np.std(np.diff(means))) / math.sqrt(2 * n)
     x = np.arange(n) - 0.5 * (n - 1)
+    third = n // 3
+    tilt = float(np.median(means[-third:]) - np.median(means[:third])) / (n - third)  # Tukey's resistant line
+    residual = means - tilt * x
+    middle = float(np.median(residual))
+    bound = OUTLYING * 1.4826 * float(np.median(np.abs(residual - middle)))
+    pulled = tilt * x + np.clip(residual, middle - bound, middle + bound) if bound > 0 else means
     sxx = float(x @ x)
-    slope = float(x @ means) / sxx
-    residual = means - means.mean() - slope * x
-    bound = OUTLYING * 1.4826 * float(np.median(np.abs(residual - np.median(residual))))
-    if bound > 0 and np.max(np.abs(residual)) > bound:
-        middle = float(np.median(residual))
-        pulled = means - residual + np.clip(residual, middle - bound, middle + bound)
-        slope = float(x @ pulled) / sxx
-        residual = pulled - pulled.mean() - slope * x
+    slope = float(x @ pulled) / sxx
+    residual = pulled - pulled.mean() - slope * x
     variance = float(residual @ residual)
     r = float(residual[:-1] @ residual[1:]) / variance if variance > 0 else 0.0
     r = min(max(r, 0.0), 0.9)

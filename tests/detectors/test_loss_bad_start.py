@@ -26,6 +26,11 @@ def test_a_start_that_falls_at_once_is_only_a_note(n: int) -> None:
     assert {f.severity for _, f in news} == {Severity.INFO} and news[-1][1].status == "resolved"
 
 
+def test_twice_chance_is_never_more_than_a_note() -> None:
+    news = watch(LossBadStart(), stream(2 * CHANCE * noise(1000, 0.05), known(1000)))
+    assert told(news) == [(21, "info", "open")]
+
+
 @pytest.mark.parametrize("start", [0.05, 0.5, 1.0, 1.4])
 def test_chance_and_below_is_silent(start: float) -> None:
     losses = decay(1000, floor=0.01, start=start * CHANCE) * noise(1000, 0.05)

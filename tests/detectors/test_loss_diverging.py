@@ -69,7 +69,7 @@ def test_it_waits_for_a_sample_of_the_rate() -> None:
     n = 2000
     lr = np.where(np.arange(n) < 1000, 1e-4, 1e-1)
     losses = (decay(n, tau=0.05) + 1.4 * (np.arange(n) >= 1000)) * noise(n)
-    assert watch(LossDiverging(), stream(losses, known(n), lr=lr, every=150)) == []
+    assert watch(LossDiverging(), stream(losses, known(n), lr=lr, every=400)) == []
 
 
 def test_a_loss_without_bottom_is_told() -> None:
@@ -82,8 +82,9 @@ def test_a_loss_without_bottom_is_told() -> None:
 
 def test_a_contrastive_loss_that_rises_from_a_low_start_is_silent() -> None:
     t = np.arange(2000) / 2000
-    losses = (4 + 6 * (1 - np.exp(-t / 0.02)) - 4 * (1 - np.exp(-t / 0.4))) * noise(2000, 0.05)
+    losses = (4 + 6 * (1 - np.exp(-t / 0.1)) - 4 * (1 - np.exp(-t / 0.4))) * noise(2000, 0.05)
     assert watch(LossDiverging(), stream(losses, Facts(planned_steps=2000))) == []
+    assert watch(LossDiverging(), stream(losses, known(2000, chance_loss=4.0))) != []
 
 
 def test_the_start_is_guarded() -> None:

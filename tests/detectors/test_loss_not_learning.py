@@ -65,16 +65,14 @@ def test_it_waits_while_the_rate_rises() -> None:
 
 def test_a_spike_does_not_lift_a_low_loss_to_chance() -> None:
     losses = 0.3 * noise(1000)
-    losses[400:404] = 1e6
+    losses[400:415] = 1e6
     assert watch(LossNotLearning(), stream(losses, known(1000))) == []
 
 
 def test_two_modes_of_a_tiny_batch_are_read_by_their_mean() -> None:
-    rng = np.random.default_rng(0)
-    for seed in range(5):
-        rng = np.random.default_rng(seed)
-        losses = np.where(rng.random(1000) < 0.22, 2.0, 0.1)  # mean 0.52: 77 % of chance
-        assert watch(LossNotLearning(), stream(losses, known(1000, chance_loss=0.673))) == []
+    for seed in range(40):
+        losses = np.where(np.random.default_rng(seed).random(200) < 0.2, 2.0, 0.1)  # mean 0.48: 71 % of chance
+        assert watch(LossNotLearning(), stream(losses, known(200, chance_loss=0.673))) == []
 
 
 def unknown(n: int) -> Facts:
@@ -92,7 +90,7 @@ def test_with_unknown_chance_only_a_loss_that_fell_nowhere_warns_and_only_late()
     news = watch(LossNotLearning(), stream(losses, unknown(n)))
     assert {f.severity for _, f in news} == {Severity.WARNING} and news[0][0] >= 1000
     assert "than the first losses" in news[0][1].message
-    fine_tuned = decay(n, 0.66, 0.3, start=0.7) * noise(n, 0.05)
+    fine_tuned = decay(n, 0.69, 0.3, start=0.7) * noise(n, 0.02)  # 98.6 % of its start, but it fell beyond doubt
     assert watch(LossNotLearning(), stream(fine_tuned, unknown(n))) == []
 
 
@@ -106,7 +104,7 @@ def test_an_unsettled_chance_loss_is_waited_for() -> None:
     """The entropy of the few labels seen first is too low: a loss that learns only seems to stand at it."""
     true, told_chance, readings = 4.6, 0.0, []
     for step, loss in enumerate(0.9 * true * noise(1000, 0.05), 1):
-        estimate = true - 99 / (2 * 2 * step)  # 100 classes, 2 labels a step
+        estimate = true - 99 / (2 * step)  # 100 classes, 1 label a step
         if estimate > 0 and abs(estimate / told_chance - 1 if told_chance else 1) >= 0.02:
             told_chance = estimate
         readings += stream([loss], known(1000, chance_loss=told_chance or None), first_step=step)

@@ -28,6 +28,19 @@ def test_alternating_sources_of_a_run_that_learns_are_info() -> None:
     assert {f.severity for _, f in watch(LossOscillating(), stream(losses, known(2000)))} == {Severity.INFO}
 
 
+def test_alternating_sources_of_a_converged_run_are_info() -> None:
+    losses = decay(3000, floor=0.6 * CHANCE, tau=0.03) * np.exp(0.15 * (-1.0) ** np.arange(3000)) * noise(3000, 0.05)
+    assert {f.severity for _, f in watch(LossOscillating(), stream(losses, known(3000)))} == {Severity.INFO}
+
+
+def test_swings_now_and_then_are_silent() -> None:
+    t = np.arange(3000)
+    swinging = (t // 64) % 3 < 2  # two windows of three, never three in a row
+    losses = (1 + 0.3 * (-1.0) ** t * swinging) * noise(3000, 0.05)
+    assert watch(LossOscillating(), stream(losses, known(3000))) == []
+    assert watch(LossOscillating(confirm=2), stream(losses, known(3000))) != []
+
+
 def test_small_swings_are_silent() -> None:
     losses = alternating(2000, 500, 0.02, sd=0.01)
     assert watch(LossOscillating(), stream(losses, known(2000))) == []

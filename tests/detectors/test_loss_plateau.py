@@ -45,6 +45,12 @@ def test_a_loss_too_noisy_to_say_is_silent() -> None:
     assert watch(LossPlateau(), stream(losses, known(400))) == []
 
 
+def test_a_plateau_at_the_limit_does_not_flicker() -> None:
+    for seed in range(3):
+        losses = decay(2000, floor=0.8 * CHANCE, tau=0.05) * noise(2000, 0.1, seed)
+        assert len(watch(LossPlateau(), stream(losses, known(2000)))) == 1
+
+
 def test_a_slow_fall_is_silent() -> None:
     t = np.arange(2000) / 2000
     assert watch(LossPlateau(), stream(CHANCE * (0.95 - 0.3 * t) * noise(2000, 0.05), known(2000))) == []
