@@ -33,8 +33,7 @@ def confused_pairs(got: Gathered) -> list[Table]:
     support = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, support, out=np.zeros_like(counts), where=support > 0)
     np.fill_diagonal(share, 0.0)
-    known = got.facts.names.get("class", ())
-    names = [clean(name) for name in known] + [str(i) for i in range(len(known), len(counts))]
+    names = [clean(name) for name in got.names_along("class", len(counts))]
     rows = []
     for flat in np.argsort(-np.nan_to_num(share), axis=None, kind="stable")[:PAIRS]:
         truth, guess = divmod(int(flat), len(counts))

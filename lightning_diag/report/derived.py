@@ -23,8 +23,19 @@ SHARES = {
     "class/support_share": "class/support",
     "class/train_support_share": "class/train_support",
 }
+# name -> (moments, first column): mean of each row's n, sum, sum of squares, and its standard error beside it
+MEANS = {
+    "domain/val_error": ("domain/val_sums", 0),
+    "domain/val_loss": ("domain/val_sums", 3),
+    "domain/train_error": ("domain/train_sums", 0),
+    "domain/train_loss": ("domain/train_sums", 3),
+}
+STANDARD_ERROR = "_se"
 USED_UP = frozenset(part for parts in RATIOS.values() for part in parts)  # counts that aren't drawn themselves
-_AXES = {**dict.fromkeys(RATIOS, "class"), **dict.fromkeys(SHARES, "class")}
+_AXES = {
+    **dict.fromkeys((*RATIOS, *SHARES), "class"),
+    **dict.fromkeys((*MEANS, *(f"{name}{STANDARD_ERROR}" for name in MEANS)), "domain"),
+}
 # NaN in these is a value that went wrong; elsewhere it says that a row has no such number (no gate, no samples)
 _NAN_IS_BAD = ("grad/", "weight/", "loss/", "lr")
 
@@ -37,8 +48,12 @@ def derived(values: Mapping[str, Any]) -> dict[str, Floats]:
     (array([0.75,  nan]), array([1., 0.]))
     """
     made: dict[str, Floats] = {}
-    if not any(signal.startswith("class/") for signal in values):
+    if not any(signal.startswith(("class/", "domain/")) for signal in values):
         return made
+    for name, (sums, column) in MEANS.items():
+        moments = np.asarray(values.get(sums, ()), dtype=np.float64)
+        if moments.ndim == 2 and moments.shape[1] >= column + 3 and (moments[:, column] > 0).any():
+            made[name], made[f"{name}{STANDARD_ERROR}"] = _mean(*moments[:, column : column + 3].T)
     for name, (part, whole) in RATIOS.items():
         shapes = [np.shape(values[signal]) for signal in (part, whole) if signal in values]
         if len(shapes) == 2 and shapes[0] == shapes[1] and len(shapes[0]) == 1:
@@ -47,6 +62,13 @@ def derived(values: Mapping[str, Any]) -> dict[str, Floats]:
         if count in values and np.ndim(values[count]) == 1:
             made[name] = _over(values[count], np.full(np.shape(values[count]), np.nansum(values[count])))
     return made
+
+
+def _mean(n: Floats, total: Floats, squares: Floats) -> tuple[Floats, Floats]:
+    """Mean and its standard error ``sqrt(variance / n)``, NaN without samples. Shapes ``(R,)``."""
+    mean = _over(total, n)
+    variance = np.maximum(_over(squares, n) - mean**2, 0.0) * _over(n, np.maximum(n - 1.0, 0.0))
+    return mean, np.sqrt(_over(variance, n))
 
 
 def axis_of(signal: str) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from lightning_diag.report.charts import Chart, Line
+from lightning_diag.report.derived import STANDARD_ERROR
 from lightning_diag.report.gather import Gathered
 from lightning_diag.report.grid import Columns
 from lightning_diag.report.series import Floats
@@ -14,17 +15,22 @@ from lightning_diag.report.tables import row_line, spread
 from lightning_diag.report.titles import doc_of, is_share, title_of, unit_of
 from lightning_diag.report.words import clean, number, percent, sentence
 
-STANDARD_ERROR = "_se"  # ``domain/loss_se`` beside ``domain/loss`` makes the band
 SIGMAS = 2.0  # width of the band: about 95 %
 MAX_DOMAINS = 8
+HIDDEN = frozenset({"domain/val_samples", "domain/train_samples", "domain/probe_p", "domain/mmd_p"})
+FIRST = ("domain/val_error", "domain/val_loss", "domain/train_error", "domain/train_loss")
 FEW = 80  # points up to which each is drawn as a dot
 
 
 def domain_charts(got: Gathered, columns: Mapping[str, Columns]) -> list[Chart]:
     """Return a chart of each signal whose rows are domains; a signal's standard error is drawn with it."""
-    signals = [s for s in columns if got.axis(s) == "domain"]
+    signals = [s for s in sorted(columns, key=_order) if got.axis(s) == "domain" and s not in HIDDEN]
     mains = [s for s in signals if not (s.endswith(STANDARD_ERROR) and s.removesuffix(STANDARD_ERROR) in signals)]
     return [_chart(s, got, columns[s], columns.get(f"{s}{STANDARD_ERROR}")) for s in mains]
+
+
+def _order(signal: str) -> tuple[int, str]:
+    return (FIRST.index(signal) if signal in FIRST else len(FIRST), signal)
 
 
 def _chart(signal: str, got: Gathered, columns: Columns, errors: Columns | None) -> Chart:

@@ -82,18 +82,21 @@ def _array_figure(finding: Finding, got: Gathered, signal: str, columns: Columns
     others = [r for r in np.flatnonzero(known).tolist() if r not in set(rows)]
     lines: list[Line] = []
     if others:
-        lines += _others(columns, others, index, bool(shown))
+        label, greys = _who(others, names, bool(shown))
+        lines += _others(columns, others, index, label)
     lines += [Line(clean(names[r]), row_line(columns, r, index), "line", i) for i, r in enumerate(shown)]
-    said = _array_caption(finding, signal, steps, lines, names, rows, len(others))
+    said = _array_caption(finding, signal, steps, lines, names, rows)
+    if others:
+        said = f"{said} Grey: {greys}.".strip()
     bad = [[int(columns.first[c]), int(columns.last[c])] for c in np.flatnonzero(columns.bad.any(axis=1))[:50]]
     limits = _limits(finding, [(steps, line.values) for line in lines if line.color >= 0])
     return Chart(title_of(signal), said, [(steps, lines)], unit_of(signal), limits=limits, bad=bad)
 
 
 def _array_caption(
-    finding: Finding, signal: str, steps: Floats, lines: list[Line], names: Sequence[str], rows: list[int], others: int
+    finding: Finding, signal: str, steps: Floats, lines: list[Line], names: Sequence[str], rows: list[int]
 ) -> str:
-    """The value of the first place where it fired, and who the grey ones are."""
+    """The value of the first place at the step it fired."""
     parts = []
     colored = [line for line in lines if line.color >= 0]
     value = value_at(steps, colored[0].values, finding.first_step) if colored else None
@@ -102,15 +105,19 @@ def _array_caption(
         parts.append(f"{title_of(signal)} of {clean(names[rows[0]])} at step {finding.first_step:,}: {said}.")
     if len(rows) > len(colored):
         parts.append(f"The first {len(colored)} of {len(rows):,} places are drawn.")
-    if others:
-        who = f"the other {others:,}" if colored else f"all {others:,}"
-        parts.append(f"Grey: {who if others <= THIN else f'most of {who}'}.")
     return " ".join(parts)
 
 
-def _others(columns: Columns, rows: list[int], index: NDArray[np.intp], rest: bool) -> list[Line]:
+def _who(rows: list[int], names: Sequence[str], rest: bool) -> tuple[str, str]:
+    """What the grey ones are called in the legend and in the caption; a single one by its name."""
+    if len(rows) == 1:
+        return clean(names[rows[0]]), clean(names[rows[0]])
+    counted = f"the other {len(rows):,}" if rest else f"all {len(rows):,}"
+    return "the others" if rest else "all", counted if len(rows) <= THIN else f"most of {counted}"
+
+
+def _others(columns: Columns, rows: list[int], index: NDArray[np.intp], label: str) -> list[Line]:
     """A few rows as thin lines; many as a band from the 10th percentile of their lows to the 90th of their highs."""
-    label = "the others" if rest else "all"
     if len(rows) <= THIN:
         return [Line(label, row_line(columns, row, index), "faint", -1) for row in rows]
     low, high = columns.low[:, rows], columns.high[:, rows]

@@ -47,10 +47,17 @@ class Gathered:
     cut: set[str] = field(default_factory=set)
 
     def names(self, signal: str) -> tuple[str, ...]:
-        """Names of a grid's rows; their numbers where the run gave no names."""
-        known = self.facts.names.get(axis_of(signal) or "", ())
-        rows = self.grids[signal].rows if signal in self.grids else 0
-        return known[:rows] + tuple(str(i) for i in range(len(known), rows))
+        """Names of a grid's rows; numbers where the run gave no names."""
+        return self.names_along(axis_of(signal) or "", self.grids[signal].rows if signal in self.grids else 0)
+
+    def names_along(self, axis: str, rows: int) -> tuple[str, ...]:
+        """Names of so many rows, as findings call them."""
+        known = self.facts.names.get(axis, ())
+        if axis == "class" and len(known) != rows < MAX_ROWS:
+            known = ()  # names of something else
+        known = known[:rows]
+        word = f"{axis} " if axis in ("class", "domain") else ""
+        return known + tuple(f"{word}{i}" for i in range(len(known), rows))
 
     def axis(self, signal: str) -> str:
         """What a grid's rows are."""

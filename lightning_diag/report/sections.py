@@ -19,7 +19,7 @@ from lightning_diag.report.titles import title_of
 
 Drawing = Chart | Heat
 # what detectors need and nobody looks at
-HIDDEN = frozenset({"val/samples", "activation/window_samples", "activation/call_order", *USED_UP})
+HIDDEN = frozenset({"val/samples", "domain/named", "activation/window_samples", "activation/call_order", *USED_UP})
 HIDDEN_GROUPS = ("chance/", "origin/")
 AS_LINES = ("group", "domain")  # axes with few rows
 MAX_OTHER = 60

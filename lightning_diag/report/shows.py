@@ -24,6 +24,8 @@ SHOWN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("classes/collapsed", ("class/predicted_share", "class/recall")),
     ("classes/imbalanced", ("class/train_support_share", "class/support_share")),
     ("classes/*", ("class/recall", "class/train_recall")),
+    ("domains/separable", ("domain/probe_auc", "domain/mmd")),
+    ("domains/*", ("domain/val_error", "domain/val_loss")),
     ("loss/*", ("loss/train", "loss/val")),
     ("fit/too-good", ("accuracy/val", "accuracy/train", "loss/val", "loss/train")),
     ("fit/*", ("loss/train", "loss/val")),

@@ -32,6 +32,13 @@ TITLES = {
     "class/predicted_share": "Share of the predictions",
     "class/support_share": "Share of the validation samples",
     "class/train_support_share": "Share of the training samples",
+    "domain/val_error": "Validation error",
+    "domain/val_loss": "Validation loss",
+    "domain/train_error": "Training error",
+    "domain/train_loss": "Training loss",
+    "domain/probe_auc": "AUC of a probe that tells the domain",
+    "domain/probe_error": "Error of the probe that tells the domain",
+    "domain/mmd": "Distance of the features (MMD²)",
     "system/overhead_frac": "Overhead of the diagnostics",
     "system/interval_steps": "Steps between two samples",
 }
@@ -63,6 +70,8 @@ def is_share(signal: str) -> bool:
     >>> is_share("activation/dead_frac"), is_share("class/recall"), is_share("update/parameter_ratio")
     (True, True, False)
     """
+    if signal.startswith("domain/"):
+        return signal.endswith("_error")
     return signal.endswith(("_frac", "_share", "/recall", "/train_recall", "/precision")) or "accuracy" in signal
 
 

@@ -14,9 +14,14 @@ def measured(counts: object, *names: str) -> Gathered:
 
 
 def test_pairs_stand_by_share_of_the_true_class() -> None:
-    (table,) = confused_pairs(measured([[90, 10, 0], [0, 1, 3], [1, 0, 999]], "cat", "dog"))
+    (table,) = confused_pairs(measured([[90, 10, 0], [0, 1, 3], [1, 0, 999]], "cat", "dog", "bird"))
     assert table.caption == "Confused most at step 40"
-    assert table.rows == [["dog", "2", "75 %", "3 of 4"], ["cat", "dog", "10 %", "10 of 100"]]
+    assert table.rows == [["dog", "bird", "75 %", "3 of 4"], ["cat", "dog", "10 %", "10 of 100"]]
+
+
+def test_classes_without_names_are_called_as_findings_call_them() -> None:
+    (table,) = confused_pairs(measured([[5, 5], [0, 9]], "of", "something", "else"))
+    assert table.rows[0][:2] == ["class 0", "class 1"]
 
 
 def test_no_confusion_is_no_table() -> None:

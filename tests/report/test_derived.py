@@ -4,14 +4,32 @@ from __future__ import annotations
 
 import numpy as np
 
-from lightning_diag.report.derived import RATIOS, SHARES, axis_of, derived, nan_is_missing
+from lightning_diag.report.derived import MEANS, RATIOS, SHARES, axis_of, derived, nan_is_missing
 from lightning_diag.signals import SIGNALS
 
 
 def test_what_is_derived_comes_from_signals_that_exist() -> None:
     assert {part for parts in RATIOS.values() for part in parts} | set(SHARES.values()) <= set(SIGNALS)
+    assert {sums for sums, _ in MEANS.values()} <= set(SIGNALS)
     assert {axis_of(name) for name in (*RATIOS, *SHARES)} == {"class"}
+    assert {axis_of(f"{name}{end}") for name in MEANS for end in ("", "_se")} == {"domain"}
     assert not (set(RATIOS) | set(SHARES)) & set(SIGNALS)
+
+
+def test_means_of_domains_come_with_their_standard_error() -> None:
+    rng = np.random.default_rng(0)
+    error, loss = (rng.random(50) < 0.3).astype(float), rng.random(50)
+    row = [f(x) for x in (error, loss) for f in (len, np.sum, lambda v: np.sum(v**2))]
+    made = derived({"domain/val_sums": np.array([row, [0.0] * 6, [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]])})
+    for name, values in (("domain/val_error", error), ("domain/val_loss", loss)):
+        assert np.isclose(made[name][0], values.mean())
+        assert np.isclose(made[f"{name}_se"][0], values.std(ddof=1) / np.sqrt(50))
+    assert np.isnan(made["domain/val_error"][1])
+    assert made["domain/val_error"][2] == 1.0
+    assert np.isnan(made["domain/val_error_se"][2])
+    only_loss = derived({"domain/val_sums": np.array([[0.0, 0.0, 0.0, 2.0, 2.0, 2.0]])})
+    assert set(only_loss) == {"domain/val_loss", "domain/val_loss_se"}
+    assert derived({"domain/val_sums": np.ones(6)}) == {}
 
 
 def test_counts_of_different_lengths_make_nothing() -> None:

@@ -14,7 +14,7 @@ from lightning_diag.signals import SIGNALS, Signal
 
 @pytest.fixture(autouse=True)
 def signals(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("domain/mine", "domain/mine_se", "domain/other_accuracy"):
+    for name in ("domain/mine", "domain/mine_se", "domain/other_error"):
         monkeypatch.setitem(SIGNALS, name, Signal(name, "1", "domain", "mean", (), "a thing per domain"))
 
 
@@ -22,7 +22,7 @@ def test_each_domain_is_a_line_with_a_band_of_two_standard_errors() -> None:
     readings = [
         Reading(1, 0, {"domain/mine": np.array([1.0, 3.0, np.nan]), "domain/mine_se": np.array([0.1, 0.2, np.nan])}),
         Reading(2, 0, {"domain/mine": np.array([2.0, np.nan, np.nan]), "domain/mine_se": np.array([0.1, 0.0, 0.0])}),
-        Reading(3, 0, {"domain/other_accuracy": np.array([0.5, 0.25])}),
+        Reading(3, 0, {"domain/other_error": np.array([0.5, 0.25])}),
     ]
     got = gather(readings, Facts(names={"domain": ("real", "synthetic", "never")}))
     columns = {signal: grid.columns() for signal, grid in got.grids.items()}

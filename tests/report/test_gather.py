@@ -35,6 +35,7 @@ def test_names_are_filled_with_numbers_and_cut_to_the_rows() -> None:
     got = gather([read(1, 0, lr=np.zeros(4))], facts)
     assert got.names("lr") == ("decay", "none", "third", "3")
     assert got.names("nowhere") == ()
+    assert got.names_along("domain", 2) == ("domain 0", "domain 1")
 
 
 def test_names_known_only_by_the_readings_are_taken() -> None:

@@ -14,7 +14,9 @@ from lightning_diag.report.gather import Gathered, gather
 from lightning_diag.report.shows import rows_for, signals_for
 from lightning_diag.signals import SIGNALS
 
-NAMES = dict.fromkeys(("parameter", "module", "class"), ("net.0", "net.0.weight", "net.0.bias", "net.10.weight"))
+NAMES = dict.fromkeys(
+    ("parameter", "module", "class", "domain"), ("net.0", "net.0.weight", "net.0.bias", "net.10.weight")
+)
 DRAWN = ("gradients/", "updates/", "activations/", "loss/", "fit/", "classes/", "domains/")
 RULES = [
     rule for name in detectors.__all__ if (rule := getattr(getattr(detectors, name), "rule", "")).startswith(DRAWN)
@@ -26,7 +28,7 @@ def everything() -> Gathered:
     values: dict[str, Any] = {}
     for name, signal in SIGNALS.items():
         if signal.merge != "host" or name.startswith("system/"):
-            values[name] = 1.0 if signal.axis is None else np.ones(4)
+            values[name] = 1.0 if signal.axis is None else np.ones((4, 6) if name.endswith("_sums") else 4)
     return gather([Reading(1, 0, values), Reading(2, 0, values)], Facts(names=NAMES))
 
 
@@ -51,6 +53,8 @@ def test_every_rule_with_a_curve_has_a_plot(rule: str) -> None:
         ("fit/overfitting", (), ("loss/train", "loss/val")),
         ("activations/dead", ("net.0",), ("activation/dead_frac",)),
         ("classes/confused", ("net.0 as net.0.bias",), ("class/recall",)),
+        ("domains/gap", ("net.0",), ("domain/val_error",)),
+        ("domains/separable", ("net.0",), ("domain/probe_auc",)),
         ("setup/decay-on-norm", ("net.0.weight",), ()),
         ("x/unheard-of", (), ()),
     ],
