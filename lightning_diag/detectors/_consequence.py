@@ -18,6 +18,7 @@ WARM_FRAC = 0.25  # after its last rise to a new peak a learning rate gets this 
 FIRST = 10  # losses before the first level is trusted
 UNKNOWN_CHANCE = 0.97  # against its own first losses a good fine-tuning may gain little: only "nothing at all" counts
 HALF = 0.5  # R above which a run that left most of itself untrained hasn't got over it
+GAINED, SLOWED = 0.02, 0.25  # a plateau: R fell by this much, and now falls by less than this share of its average
 HALF_TIMES = 3  # ... after so many times the steps it takes to be stuck
 NO_PLAN_TIMES = 20  # horizon, in times of the steps done, where the plan is not known
 
@@ -113,8 +114,8 @@ class Consequence:
     def untrained(self, stuck: float, share: float, large: float) -> bool:
         """Whether the run suffers from a ``share`` (0 to 1) of its elements not being trained.
 
-        Stuck at chance, whatever the share; or no better than half of chance with more than ``large`` untrained. Without
-        a known chance level both: a fine-tuning that gains little may well carry a head that is never called.
+        Stuck at chance, whatever the share; or no better than half of chance with more than ``large`` untrained.
+        Without a known chance level both: a fine-tuning that gains little may well carry a head that is never called.
         """
         if not self.known:
             return share > large and self.stuck(stuck)
@@ -131,15 +132,24 @@ class Consequence:
 
         The faster of the two counts. Without a plan the end is 20 times the steps done. NaN before there is a trail.
         """
-        if len(self.trail) < 2 or math.isnan(self.relative):
-            return math.nan
+        left = (facts.planned_steps - self.step) if facts.planned_steps else NO_PLAN_TIMES * self.watched
+        return self.relative - max(self._falls()) * max(left, 0)
+
+    def plateaued(self) -> bool:
+        """Whether R has fallen by something, and over the last half far more slowly than on average."""
+        average, recent = self._falls()
+        return average * self.watched > GAINED and recent < SLOWED * average
+
+    def _falls(self) -> tuple[float, float]:
+        """How much R fell a step, since the first trusted level and over the last half; NaN before there are two."""
+        if len(self.trail) < 2 or self.trail[-2][0] >= self.step:
+            return math.nan, math.nan
         first, half = self.trail[0], self.trail[0]
         for entry in self.trail:
             if entry[0] - self.first_step <= 0.5 * (self.step - self.first_step):
                 half = entry
-        rates = [(r - self.relative) / (self.step - s) for s, r in (first, half) if s < self.step]
-        left = (facts.planned_steps - self.step) if facts.planned_steps else NO_PLAN_TIMES * self.watched
-        return self.relative - max(rates) * max(left, 0) if rates else math.nan
+        average, recent = ((r - self.relative) / (self.step - s) for s, r in (first, half))
+        return average, recent
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain data."""

@@ -41,15 +41,17 @@ class GradientAlwaysClipped(Detector):
         stuck: R (``loss/relative``) above which the run is not learning; higher = fewer warnings. Default 0.9.
 
     Fires when:
-        the bound passes ``share`` (info). A warning when an optimizer that is not scale-free is used, ``shrink`` is passed
-        and R > ``stuck`` after 2 % of the plan, or R > 0.5 and, going on as fast as so far, still is at the planned end.
-        With Adam and its kin always info: a constant factor on all gradients changes none of its steps.
+        the bound passes ``share`` (info). A warning when an optimizer that is not scale-free is used, ``shrink`` is
+        passed and R > ``stuck`` after 2 % of the plan, or R > 0.5 and, going on as fast as so far, still is at the
+        planned end. With Adam and its kin always info: a constant factor on all gradients changes none of its steps.
 
     False alarms:
-        FALSE_ALARMS
+        No warning in any of the 165 healthy and harmless trainings of ``benchmarks/results/gradient_rules.md``; info
+        in 3 (Adam clipped at 0.01). A warning in all 6 of SGD clipped at 0.01 and 0.001, which cost 24 and 79 points
+        of accuracy.
 
     Cost:
-        COST
+        15 µs a reading.
 
     Examples:
         >>> import numpy as np

@@ -27,8 +27,8 @@ class GradientExploding(Detector):
     """Gradients are far larger than the weights they are to change, or than they used to be, and the loss shows it.
 
     Catches:
-        Initial weights far too large, recurrent networks beyond their stable length, gradients that are never cleared, a
-        learning rate that threw the weights out.
+        Initial weights far too large, recurrent networks beyond their stable length, gradients that are never cleared,
+        a learning rate that threw the weights out.
 
     Formula:
         ``m = max_l |g_l| / (|W_l| H)`` over the weight matrices an optimizer holds, with ``H`` the loss of the best
@@ -42,22 +42,25 @@ class GradientExploding(Detector):
 
     Args:
         ratio: gradient over weight, in units of the chance loss; higher = only larger gradients. Default 5: healthy
-            trainings reach 3.2 (inputs not scaled), without that 1.
+            trainings reach 1.0, harmless inputs 30 times too large 3.1, gradients that are never cleared 7 to 18.
         samples: samples the medians run over; higher = later and quieter. Default 10.
-        jump: growth of the gradient norm over its own past; higher = quieter. Default 100; healthy runs reach 15.
+        jump: growth of the gradient norm over its own past; higher = quieter. Default 100; healthy
+            trainings reach 19.
         baseline: samples of that past; higher = slower to forget. Default 64.
 
     Fires when:
-        ``m > ratio`` or ``jump`` is passed (info); a warning when the loss is also above 1.05 times chance after 30 steps,
-        or well above its best; critical above 10 times chance and not falling.
+        ``m > ratio`` or ``jump`` is passed (info); a warning when the loss is also above 1.05 times chance after 30
+        steps, or well above its best; critical above 10 times chance and not falling.
 
     False alarms:
-        FALSE_ALARMS A first loss far above chance (targets that are not scaled) is no consequence as long as the
-        gradients fit its scale. Optimizers such as Adam don't care about the gradient's scale: the message says so.
-        Non-finite gradients are skipped: they are ``gradients/non-finite``.
+        Silent in all of the 165 healthy and harmless trainings of ``benchmarks/results/gradient_rules.md``. Of those
+        whose gradients are never cleared it sees what the loss shows (MLP, SGD, most CNNs), not LSTM and transformer,
+        which normalize or saturate. A first loss far above chance (targets that are not scaled) is no consequence as
+        long as the gradients fit its scale. Optimizers such as Adam don't care about the gradient's scale: the message
+        says so. Non-finite gradients are skipped: they are ``gradients/non-finite``.
 
     Cost:
-        COST
+        31 µs a reading of 1,000 parameters.
 
     Examples:
         >>> from lightning_diag.reading import Facts

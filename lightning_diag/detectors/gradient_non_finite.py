@@ -36,19 +36,20 @@ class GradientNonFinite(Detector):
 
     Args:
         window: samples over which skipped steps are counted under float16 autocast; higher = slower. Default 20.
-        skips: non-finite samples among them that are no longer normal; higher = quieter. Default 5: PyTorch's GradScaler
-            doubles its scale every 2,000 steps and skips a step or two each time.
+        skips: non-finite samples among them that are no longer normal; higher = quieter. Default 5: PyTorch's
+            GradScaler doubles its scale every 2,000 steps and skips a step or two each time.
 
     Fires when:
         critical at the first such sample. With precision ``16-mixed`` the scaler skips those steps, which is normal: a
-        warning at ``skips`` of the last ``window`` samples, critical when all of them are or a weight is non-finite; the
-        first run of skips, while the scaler finds its scale, doesn't count. Never resolves.
+        warning at ``skips`` of the last ``window`` samples, critical when all of them are or a weight is non-finite;
+        the first run of skips, while the scaler finds its scale, doesn't count. Never resolves.
 
     False alarms:
-        FALSE_ALARMS The NaN of a parameter whose optimizer did not step is no measurement and doesn't count.
+        Silent in all of the 165 healthy and harmless trainings of ``benchmarks/results/gradient_rules.md``. The NaN of
+        a parameter whose optimizer did not step is no measurement and doesn't count.
 
     Cost:
-        COST
+        3 µs a reading of 1,000 parameters.
 
     Examples:
         >>> facts = Facts(names={"parameter": ("a.weight", "b.weight", "c.weight")}, parameter_kind=("matrix",) * 3)
@@ -119,7 +120,7 @@ class GradientNonFinite(Detector):
             said = f"The gradient was not finite at {skipped} of the last {len(self._bad)} samples (limit {self.skips})"
             said += ", so the loss scaler skips these steps"
         elif where:
-            said = f"The gradient of {where[0]} is not finite (limit 0), with that of {count - 1} more of {total} parameters"
+            said = f"The gradient of {where[0]} and {count - 1} more of {total} parameters is not finite (limit 0)"
             said += "; the layers behind it are finite, so the backward pass through it or its output made the value"
         else:
             said = (

@@ -24,9 +24,9 @@ class GradientUnreached(Detector):
         module added after ``configure_optimizers`` or left out of its parameter groups.
 
     Formula:
-        Trainable parameters whose ``.grad`` was None at every sample for ``samples`` samples and ``min(steps, one epoch,
-        a quarter of the plan)`` steps; and those that no optimizer holds, after ``orphan_samples`` samples in which the
-        weights did not change (an optimizer the trainer can't see would change them). Parameters with
+        Trainable parameters whose ``.grad`` was None at every sample for ``samples`` samples and ``min(steps, one
+        epoch, a quarter of the plan)`` steps; and those that no optimizer holds, after ``orphan_samples`` samples in
+        which the weights did not change (an optimizer the trainer can't see would change them). Parameters with
         ``requires_grad=False`` are frozen on purpose and not looked at.
 
     Reads:
@@ -37,7 +37,8 @@ class GradientUnreached(Detector):
         steps: steps they must span (an epoch if that is shorter); higher = the same. Default 200.
         orphan_samples: samples after which a parameter outside all optimizers is reported; higher = later. Default 5.
         stuck: R (``loss/relative``) above which the run is not learning; higher = fewer warnings. Default 0.9.
-        share: share of the trainable elements above which R > 0.5 is a consequence; higher = fewer warnings. Default 0.5.
+        share: share of the trainable elements above which R > 0.5 is a consequence; higher = fewer warnings. Default
+            0.5.
 
     Fires when:
         any such parameter exists (info): published models carry heads that are never called, and probing a body that no
@@ -45,11 +46,13 @@ class GradientUnreached(Detector):
         plan), or R > 0.5 with more than ``share`` of the elements untrained. Never critical.
 
     False alarms:
-        FALSE_ALARMS Where an optimizer did not step at a sample its parameters say nothing. A single NaN elsewhere
-        changes nothing: only None counts.
+        No warning in any of the 165 healthy and harmless trainings of ``benchmarks/results/gradient_rules.md``; info
+        in 15 (a spare head, unused experts, a probe whose body no optimizer holds, one layer left out, a detached
+        first layer). A warning in all 15 where accuracy suffered. Where an optimizer did not step at a sample its
+        parameters say nothing. A single NaN elsewhere changes nothing: only None counts.
 
     Cost:
-        COST
+        33 µs a reading of 1,000 parameters.
 
     Examples:
         >>> from lightning_diag.reading import Facts
@@ -156,7 +159,7 @@ def _advice(found: tuple[Place, ...], orphan: bool) -> tuple[str, ...]:
     name = found[0].name if found else "the model"
     if orphan:
         return (
-            f"print how many of {name}'s parameters are in optimizer.param_groups; give the optimizer self.parameters()",
+            f"print how many of {name}'s parameters are in optimizer.param_groups; give it self.parameters()",
             f"if {name} is to stay as it is, set requires_grad_(False) on it: that is faster and ends this note",
         )
     return (

@@ -41,31 +41,36 @@ class UpdateTooLarge(Detector):
         needed.
 
     Formula:
-        ``growth``: median over weight matrices of ``log10(|W_t| / |W_t-30|)``, 30 *steps*, interpolated between samples
-        (over less at the start). ``u``: median over matrices of the update ratio, median of 10 samples, the first 3 steps
-        left out. Matrices that started near 0 (rms below 1e-4) have to grow and don't count, nor do biases, norm gains
-        and embeddings.
+        ``growth``: median over weight matrices of ``log10(|W_t| / max(|W_t-30|, floor))``, 30 *steps*, interpolated
+        between samples (over less at the start); ``floor = numel^(1/4) / (2 sqrt(3))`` is half of what the default
+        initialization gives a square matrix: smaller weights have to grow up to it (small initializations, LoRA's B,
+        gates). ``u``: median over matrices above their floor of the update ratio, median of 10 samples, the first 3
+        steps left out. Biases, norm gains and embeddings don't count.
 
     Reads:
         ``weight/parameter_norm update/parameter_ratio lr`` where sampled, ``loss/relative loss/level loss/best`` beside
         them.
 
     Args:
-        growth: decades of growth in 30 steps; higher = only larger learning rates. Default 0.35 (2.2 times). The largest
-            of healthy trainings is 0.26; harmless learning rates 10 times too high reach 0.5.
-        ratio: update ratio; higher = the same. Default 0.2; a ratio of 1e-3 is usual, small initial weights reach 0.1.
+        growth: decades of growth in 30 steps; higher = only larger learning rates. Default 0.35 (2.2 times). Healthy
+            trainings reach 0.41 (targets that are not scaled), learning rates 3 to 30 times the usual that do no harm
+            0.6, most of those that do 0.7 and more.
+        ratio: update ratio; higher = the same. Default 0.2; 1e-3 is usual, healthy trainings reach 0.07.
 
     Fires when:
-        either is passed (info). It is remembered for 300 steps or until R (``loss/relative``) falls below 0.5, and becomes
-        a warning when meanwhile R and the loss over the first loss are above 1.2, R is above 1.05 after 32 steps or above
-        0.97 after 100, or the loss is far above its best. Critical when weights grew 10 times and R is at chance 100
-        steps later.
+        either is passed (info). It is remembered for 300 steps or until R (``loss/relative``; where chance isn't known
+        at least the loss over the first one) falls below 0.5, and becomes a warning when meanwhile R and the loss over
+        the first loss are above 1.2, R is above 1.05 after 32 steps or above 0.95 after 100, or the loss is far above
+        its best. After growth of 0.75 (5.6 times) R must fall below 0.2 within 100 steps. Critical when weights grew
+        10 times and R is at chance 100 steps later.
 
     False alarms:
-        FALSE_ALARMS Small initial weights grow without harm (info). Non-finite weights are skipped.
+        No warning in any of the 165 healthy and harmless trainings of ``benchmarks/results/gradient_rules.md``; info
+        in 12 (learning rates 3 to 30 times the usual that do no harm, targets that are not scaled). Non-finite weights
+        are skipped.
 
     Cost:
-        COST
+        57 µs a reading of 1,000 parameters.
 
     Examples:
         >>> from lightning_diag.reading import Facts
@@ -75,7 +80,7 @@ class UpdateTooLarge(Detector):
         >>> for step in range(1, 120):
         ...     w = np.array([5.0, 6.0]) * 1.05 ** min(step, 60) * rng.lognormal(0, 0.01, 2)
         ...     values = {"weight/parameter_norm": w, "update/parameter_ratio": np.array([0.05, 0.05])}
-        ...     values |= {"loss/relative": np.float64(1.1), "loss/level": np.float64(2.5), "loss/best": np.float64(2.3)}
+        ...     values |= {"loss/relative": np.float64(1.1), "loss/level": np.float64(2.5)}
         ...     finding = detector.update(Reading(step, 0, values, facts))
         ...     if finding is not None and step in (20, 60):
         ...         print(step, finding.severity, finding.first_step)
@@ -84,8 +89,8 @@ class UpdateTooLarge(Detector):
 
     References:
         Wortsman et al., Small-scale proxies for large-scale transformer training instabilities, ICLR 2024
-        (arXiv:2309.14322); You et al., LARS, 2017 (arXiv:1708.03888); Karpathy, CS231n notes, ratio of updates to weights
-        (about 1e-3).
+        (arXiv:2309.14322); You et al., LARS, 2017 (arXiv:1708.03888); Karpathy, CS231n notes, ratio of updates to
+        weights (about 1e-3).
     """
 
     rule: ClassVar[str] = "updates/too-large"
@@ -188,7 +193,7 @@ class UpdateTooLarge(Detector):
             },
             advice=(
                 f"repeat the first 200 steps with {lower}",
-                "if that learns but slowly, keep the learning rate and warm it up linearly over the first 5 % of the run",
+                "if that learns but slowly, keep this learning rate and warm it up linearly over the first 5 % of steps",
                 "look at the inputs' scale: mean 0 and standard deviation 1 allow larger steps",
             ),
             step=self._since,

@@ -65,6 +65,13 @@ def test_projected_at_the_end_is_now() -> None:
     assert run.projected(Facts(planned_steps=50)) == pytest.approx(run.relative)
 
 
+def test_plateaued() -> None:
+    assert not watched([1.0 - 1e-3 * i for i in range(200)]).plateaued()
+    assert not watched([1.0] * 200).plateaued()
+    assert watched([max(1.0 - 1e-3 * i, 0.93) for i in range(200)]).plateaued()
+    assert not watched([1.0]).plateaued()
+
+
 def test_diverging() -> None:
     assert not watched([1.0] * 20 + [0.4] * 20 + [0.6]).diverging()
     assert watched([1.0] * 20 + [0.4] * 20 + [0.75]).diverging()

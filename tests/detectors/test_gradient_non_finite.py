@@ -44,7 +44,7 @@ def test_critical_at_the_first_one_and_the_last_registered_leads(value: float) -
     found = findings(GradientNonFinite(), stream(bad([40], value=value)))
     assert [(f.severity, f.step) for f in found] == [(Severity.CRITICAL, 40)]
     assert found[0].where == (NAMES[2], NAMES[1], NAMES[0])
-    assert "with that of 2 more of 6" in found[0].message
+    assert "and 2 more of 6 parameters is not finite" in found[0].message
     assert found[0].evidence["value"] == 3
 
 

@@ -43,6 +43,17 @@ def test_the_faster_of_both_rates_counts() -> None:
     assert first(findings(UpdateTooSmall(), stream(make)), Severity.WARNING) is None
 
 
+def test_noisy_targets_leave_little_to_learn() -> None:
+    """R falls to 0.93 within 50 steps and stays: that is no matter of the learning rate either."""
+
+    def make(step: int, rng: np.random.Generator) -> Values:
+        return small(relative=max(1.0 - 1.4e-3 * step, 0.93))(step, rng)
+
+    late = findings(UpdateTooSmall(), stream(make, range(1, 901)))
+    assert late[-1].last_step == 900
+    assert first(late, Severity.WARNING) is None
+
+
 def test_usual_steps_are_quiet() -> None:
     assert run(UpdateTooSmall(), stream(small(ratio=1e-3)))[-1] is None
 
