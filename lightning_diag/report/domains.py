@@ -26,7 +26,8 @@ def domain_charts(got: Gathered, columns: Mapping[str, Columns]) -> list[Chart]:
     """Return a chart of each signal whose rows are domains; a signal's standard error is drawn with it."""
     signals = [s for s in sorted(columns, key=_order) if got.axis(s) == "domain" and s not in HIDDEN]
     mains = [s for s in signals if not (s.endswith(STANDARD_ERROR) and s.removesuffix(STANDARD_ERROR) in signals)]
-    return [_chart(s, got, columns[s], columns.get(f"{s}{STANDARD_ERROR}")) for s in mains]
+    charts = (_chart(s, got, columns[s], columns.get(f"{s}{STANDARD_ERROR}")) for s in mains)
+    return [chart for chart in charts if chart.tables[0][1]]
 
 
 def _order(signal: str) -> tuple[int, str]:

@@ -46,7 +46,9 @@ def number(value: object) -> str:
     x = float(value)  # type: ignore[arg-type]
     if not math.isfinite(x):
         return number(str(x))
-    if x == 0 or 1e-3 <= abs(x) < 1e5:
+    if x == 0:
+        return "0"
+    if 1e-3 <= abs(x) < 1e5:
         text = f"{x:,.4g}" if abs(x) < 1e4 else f"{x:,.0f}"
         return text.replace("-", "−")
     mantissa, _, exponent = f"{x:.3e}".partition("e")

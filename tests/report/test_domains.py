@@ -22,7 +22,7 @@ def test_each_domain_is_a_line_with_a_band_of_two_standard_errors() -> None:
     readings = [
         Reading(1, 0, {"domain/mine": np.array([1.0, 3.0, np.nan]), "domain/mine_se": np.array([0.1, 0.2, np.nan])}),
         Reading(2, 0, {"domain/mine": np.array([2.0, np.nan, np.nan]), "domain/mine_se": np.array([0.1, 0.0, 0.0])}),
-        Reading(3, 0, {"domain/other_error": np.array([0.5, 0.25])}),
+        Reading(3, 0, {"domain/other_error": np.array([0.5, 0.25]), "domain/mmd": np.array([np.nan, np.nan])}),
     ]
     got = gather(readings, Facts(names={"domain": ("real", "synthetic", "never")}))
     columns = {signal: grid.columns() for signal, grid in got.grids.items()}

@@ -37,6 +37,7 @@ def test_number_and_percent_say_every_float_shortly(value: float) -> None:
 def test_number_is_never_a_row_of_digits() -> None:
     assert number(322208318.0) == "3.222e8"
     assert number(-0.5) == "−0.5"
+    assert number(-0.0) == "0"
 
 
 def test_sentence_leaves_an_end_alone() -> None:
