@@ -12,9 +12,10 @@ from lightning_diag.detectors._modules import and_more, arrays, first_called, na
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
-from lightning_diag.reading import Reading
+from lightning_diag.reading import Reading, Value
 
 CHANCE = 0.97  # R from which the run has learned nothing
+ROWS = 1000  # rows of the probe's window
 
 
 class ActivationDead(Detector):
@@ -86,7 +87,7 @@ class ActivationDead(Detector):
     def update(self, reading: Reading) -> Finding | None:
         """Judge the shares of dead units."""
         self._run.see(reading)
-        (dead,) = _judged(reading)
+        dead = _judged(reading)
         if self._at_first.shape != dead.shape:
             self._at_first = np.full(dead.shape, np.nan)
         self._at_first = np.where(np.isnan(self._at_first), dead, self._at_first)
@@ -126,14 +127,19 @@ class ActivationDead(Detector):
         return Severity.WARNING if suffers else Severity.INFO
 
 
-def _judged(reading: Reading) -> list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
-    rows = reading.vector("activation/window_samples")
+def _judged(reading: Reading) -> Value:
+    """Shares of dead units ``(M,)``, or why there are none yet."""
     try:
-        return arrays(reading, "activation/dead_frac")
+        return arrays(reading, "activation/dead_frac")[0]
     except NotMeasurable:
-        if rows is not None and rows.size and np.nanmax(rows, initial=0) < 1000:
+        rows = reading.vector("activation/window_samples")
+        if "activation/dead_frac" in reading.facts.unmeasured or rows is None or np.isnan(rows).all():
+            raise
+        if np.nanmax(rows) < ROWS:
             raise NotMeasurable("fewer than 1,000 rows were seen") from None
-        raise
+        raise NotMeasurable(
+            "no unit can die (no ReLU, GELU, SiLU ...), or fewer than 20 batches were sampled"
+        ) from None
 
 
 def _advice(name: str, *, born: bool) -> tuple[str, ...]:

@@ -91,6 +91,7 @@ class ActivationProbe(Probe):
             elif id(module) not in compiled:
                 self._short.append((module, see))
         if all(id(site.module) in compiled for site in self.sites):
+            self._silent = PATIENCE  # told already
             return dict.fromkeys(
                 self.signals, "activations inside a compiled region (torch.compile) are not measurable"
             )

@@ -53,6 +53,8 @@ def test_born_dead_and_died_are_advised_differently() -> None:
 def test_what_is_not_measured_says_why() -> None:
     with pytest.raises(NotMeasurable, match="fewer than 1,000 rows"):
         ActivationDead().update(reading(1, {"dead_frac": (NAN, NAN, NAN), "window_samples": (64, 64, 64)}))
+    with pytest.raises(NotMeasurable, match="no unit can die"):
+        ActivationDead().update(reading(1, {"dead_frac": (NAN, NAN, NAN), "window_samples": (6400, NAN, 6400)}))
     why = {"activation/dead_frac": "inside a compiled region"}
     with pytest.raises(NotMeasurable, match="compiled"):
         ActivationDead().update(reading(1, dead(NAN, NAN, NAN), unmeasured=why))
