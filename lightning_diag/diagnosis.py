@@ -9,7 +9,7 @@ outranks everything that is computed from it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from lightning_diag.causes import CAUSES as CAUSES
 from lightning_diag.causes import Pattern
 from lightning_diag.finding import Finding, Severity
 
+EXPLAINED = 0.3  # weight of evidence that a rival, seen no later, explains
 SLACK_STEPS = 200  # a symptom may be seen this much before its cause: detectors differ in how long they look
 
 
@@ -160,6 +161,7 @@ def diagnose(findings: Iterable[Finding], coverage: Coverage | None = None) -> D
     causes: list[Cause] = []
     while left:
         scores = [_score(pattern, left, hints) for pattern in CAUSES]
+        scores = [score * _own(pattern, left, scores) for pattern, score in zip(CAUSES, scores, strict=True)]
         best = max(range(len(CAUSES)), key=lambda i: (scores[i], -i))
         if scores[best] <= 0:
             break
@@ -183,6 +185,22 @@ def _score(pattern: Pattern, left: Mapping[str, Finding], hints: Set[str]) -> fl
         + 0.25 * sum(w for rule, w in pattern.points.items() if rule in hints)
         + 0.1 * sum(1 for rule in pattern.explains if rule in left and rule not in pattern.points)
     )
+
+
+def _own(pattern: Pattern, left: Mapping[str, Finding], scores: Sequence[float]) -> float:
+    """How much of a cause's evidence is its own: :data:`EXPLAINED` when all of it follows from a rival seen earlier."""
+    points = [left[rule] for rule in pattern.points if rule in left]
+    for rival, score in zip(CAUSES, scores, strict=True):
+        roots = [left[rule] for rule in rival.points.keys() - pattern.points.keys() if rule in left]
+        if not roots or score <= 0 or not points or not all(f.rule in rival.explains for f in points):
+            continue
+        if _earlier(roots, points):
+            return EXPLAINED
+    return 1.0
+
+
+def _earlier(roots: Sequence[Finding], others: Sequence[Finding]) -> bool:
+    return min(f.first_step for f in roots) <= min(f.first_step for f in others)
 
 
 def _came_first(pattern: Pattern, left: Mapping[str, Finding]) -> bool:
