@@ -47,6 +47,7 @@ class Schedule:
         self.elapsed_s = 0.0
         self._sample_s = math.nan
         self._plain_s = math.nan
+        self._late_s = math.nan
         self._step_s = math.nan
         self._samples = 0
 
@@ -59,18 +60,36 @@ class Schedule:
         """Own host time over step time so far; 0 before the first step."""
         return self.spent_s / self.elapsed_s if self.elapsed_s > 0 else 0.0
 
-    def done(self, step: int, *, sampled: bool, own_s: float, step_s: float) -> None:
-        """Book a finished step: our own seconds in it and its whole seconds, ours included."""
-        self.spent_s += own_s
+    def done(
+        self, step: int, *, sampled: bool, own_s: float, step_s: float, late_s: float = 0.0, late_steps: int = 0
+    ) -> None:
+        """Book a finished step.
+
+        Args:
+            step: its number.
+            sampled: whether it was sampled.
+            own_s: our own seconds in it.
+            step_s: its whole seconds, ours included.
+            late_s: the part of ``own_s`` that went into earlier steps that had waited.
+            late_steps: how many those were.
+        """
+        self.spent_s += own_s - late_s
         self.elapsed_s += step_s
         self._step_s = _mean(self._step_s, step_s - own_s)
+        self.late(late_s, late_steps)
         if not sampled:
-            self._plain_s = _mean(self._plain_s, own_s)
+            self._plain_s = _mean(self._plain_s, own_s - late_s)
             return
-        self._sample_s = _mean(self._sample_s, own_s)
+        self._sample_s = _mean(self._sample_s, own_s - late_s)
         self._samples += 1
         self.interval = self._chosen()
         self.next = step + self.interval
+
+    def late(self, seconds: float, steps: int) -> None:
+        """Book our own seconds for steps that had waited."""
+        if steps:
+            self.spent_s += seconds
+            self._late_s = _mean(self._late_s, seconds / steps)
 
     def _chosen(self) -> int:
         if isinstance(self.every_n_steps, int):
@@ -79,8 +98,8 @@ class Schedule:
             return 1 if self._samples < DENSE_STEPS else RANKS_INTERVAL
         if self.spent_s < GRACE_S:
             return 1
-        plain = 0.0 if math.isnan(self._plain_s) else self._plain_s
-        left = max(self.budget * self._step_s - plain, 0.2 * self.budget * self._step_s, 1e-9)
+        plain = sum(s for s in (self._plain_s, self._late_s) if not math.isnan(s))
+        left = max(self.budget * self._step_s - plain, 0.5 * self.budget * self._step_s, 1e-9)
         return min(MAX_INTERVAL, max(1, math.ceil((self._sample_s - plain) / left)))
 
     def state_dict(self) -> dict[str, Any]:
