@@ -35,7 +35,7 @@ def attention_stats(logits: Tensor) -> Tensor:
     keys = torch.count_nonzero(allowed, -1)
     log_p = torch.log_softmax(logits.masked_fill(~allowed, MASKED), -1)
     entropy = -(log_p.exp() * log_p).masked_fill(~allowed, 0.0).sum(-1)
-    relative = torch.where(keys > 1, entropy / keys.clamp(min=2).log(), _NAN)
+    relative = torch.where(keys > 1, entropy / keys.clamp(min=2).float().log(), _NAN)
     heads = relative.transpose(0, 1).flatten(1).nanmean(1)
     largest = logits.abs().masked_fill(~allowed, 0.0).amax()
     sharpest = torch.where(torch.isnan(heads), _INF, heads).amin()

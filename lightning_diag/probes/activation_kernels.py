@@ -41,7 +41,8 @@ class Memory(NamedTuple):
     @classmethod
     def fresh(cls, units: int, device: torch.device) -> Memory:
         """Return the memory of one entry that has seen nothing."""
-        return cls(torch.zeros(1, 3, units, device=device), torch.zeros(1, 5, device=device))
+        zeros = torch.zeros(1, 3 * units + 5, device=device, dtype=torch.float32)  # whatever the default type is
+        return cls(zeros[:, : 3 * units].reshape(1, 3, units), zeros[:, 3 * units :])
 
 
 def sample(tensor: Tensor, dim: int, turn: int = 0) -> Tensor:
@@ -176,7 +177,7 @@ def _mean_square(x: Tensor) -> Tensor:
 
 def _share(mask: Tensor) -> Tensor:
     count: Tensor = torch.count_nonzero(mask.flatten(1), dim=1)
-    return count / mask[0].numel()
+    return count.float() / mask[0].numel()
 
 
 def _remember(output: Tensor, entry: Tensor, rows: int, *, values: bool) -> Tensor:

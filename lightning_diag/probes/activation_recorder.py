@@ -160,7 +160,7 @@ class Recorder:
         return self._table(joined, len(kernels.COLUMNS)), self._table(sharp, len(attention.COLUMNS)), rows, order
 
     def _table(self, rows: dict[int, Tensor], columns: int) -> Tensor:
-        none = torch.full((columns,), float("nan"), device=self.device)
+        none = torch.full((columns,), float("nan"), device=self.device, dtype=torch.float32)
         return torch.stack([rows.get(i, none) for i in range(len(self.sites))])
 
     # ------------------------------------------------------------------ inside

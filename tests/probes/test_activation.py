@@ -429,6 +429,22 @@ def test_hooks_that_never_fire_are_told() -> None:
         assert fired.learn(fired.step(torch.randn(4, 8), forward=lambda x: net["relu"](net["fc"](x)))) == {}
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_every_default_type_gives_float32(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    try:
+        torch.set_default_dtype(dtype)
+        net = nn.Sequential(transformer(), nn.ReLU(), layer(32, 3))
+        run = Run(net)
+        values = run.many(lambda: torch.randn(16, 10, 32))
+        stats, sharp, _, _ = run.probe._recorder.finish()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert run.at(values, "dead_frac", "1") == 0
+    assert run.at(values, "attention_entropy", "0.self_attn") > 0.5
+    assert stats.dtype == sharp.dtype == torch.float32
+
+
 def test_a_module_without_anything_to_watch_says_so() -> None:
     run = Run(nn.Module())
     assert "no module to watch" in run.unmeasured["activation/mean"]
