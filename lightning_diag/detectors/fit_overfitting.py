@@ -44,7 +44,9 @@ class FitOverfitting(Detector):
         Not judged with several optimizers or manual optimization, nor before ``evals + 2`` validations.
 
     False alarms:
-        FALSE_ALARMS
+        None in 352 simulated healthy runs of 200 to 20,000 steps with 20 validations each
+        (`benchmarks/results/false_alarms_loss.md`); on pure validation noise the loss or accuracy part alone passes in
+        0.4 % of runs of 60 validations. Recall there: 20 of 20, 6 validations after the best one.
 
     Cost:
         0.5 µs a step, 20 µs a validation.

@@ -56,10 +56,12 @@ class LossDiverging(Detector):
         restart) ``best`` starts anew. Not judged with several optimizers or manual optimization.
 
     False alarms:
-        FALSE_ALARMS
+        None in 352 simulated healthy runs of 200 to 20,000 steps (`benchmarks/results/false_alarms_loss.md`). Recall
+        there: 27 of 30 divergences, the rest began too near the end of 200 steps; a loss that grows by 2.5 % a step is
+        told after 94 steps. A step to harder data looks the same and resolves when the loss comes back.
 
     Cost:
-        0.8 µs a step.
+        0.6 µs a step.
 
     Examples:
         >>> import numpy as np

@@ -46,7 +46,7 @@ class LossNonFinite(Detector):
         None by construction on finite losses. A step that a guard skipped on purpose stays a warning.
 
     Cost:
-        0.4 µs a step.
+        0.1 µs a step.
 
     Examples:
         >>> import numpy as np

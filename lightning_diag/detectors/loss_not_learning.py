@@ -53,10 +53,12 @@ class LossNotLearning(TrendDetector):
         optimization.
 
     False alarms:
-        FALSE_ALARMS
+        None in 352 simulated healthy runs of 200 to 20,000 steps (`benchmarks/results/false_alarms_loss.md`). A run
+        that sits at chance for 40 % of its plan and then drops is told (10 of 10) and resolved. Recall there: 20 of 20
+        at chance.
 
     Cost:
-        1 µs a step, and 0.2 ms at every look (0.5 % of the plan).
+        1.7 µs a step, of which 0.1 ms at every look (0.5 % of the plan).
 
     Examples:
         >>> import numpy as np

@@ -49,11 +49,12 @@ class LossOscillating(Detector):
         reached. Not judged with several optimizers or manual optimization.
 
     False alarms:
-        FALSE_ALARMS Batches that alternate between an easy and a hard source swing in a healthy run: info while the
-        level falls.
+        Of 352 simulated healthy runs of 200 to 20,000 steps, 16 got a note, none a warning
+        (`benchmarks/results/false_alarms_loss.md`). All 16 alternated between an easy and a hard source of batches:
+        their loss does swing, and harmlessly. Recall there: 7 of 10 warned, 10 of 10 noted.
 
     Cost:
-        0.6 µs a step, and 60 µs a window.
+        1.2 µs a step, of which 60 µs a window.
 
     Examples:
         >>> import numpy as np

@@ -44,10 +44,12 @@ class LossPlateau(TrendDetector):
         once the learning rate fell below a tenth of its peak, nor with several optimizers or manual optimization.
 
     False alarms:
-        FALSE_ALARMS
+        Of 352 simulated healthy runs of 200 to 20,000 steps, 4 got a note (they stood still before they dropped), none
+        a warning (`benchmarks/results/false_alarms_loss.md`). A run that sits at chance for 40 % of its plan and then
+        drops gets the warning; it resolves.
 
     Cost:
-        1 µs a step, and 0.2 ms at every look (0.5 % of the plan).
+        1.5 µs a step, of which 0.1 ms at every look (0.5 % of the plan).
 
     Examples:
         >>> import numpy as np

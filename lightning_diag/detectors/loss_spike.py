@@ -63,10 +63,14 @@ class LossSpike(Detector):
         has just been more than doubled and is still up (a warm restart).
 
     False alarms:
-        FALSE_ALARMS
+        Of 352 simulated healthy runs of 200 to 20,000 steps, 2 got a note and none a warning
+        (`benchmarks/results/false_alarms_loss.md`). On stationary noise of Student's t in the log loss: 0.03 (5
+        degrees) and 0.28 (3 degrees) notes per 10,000 steps. Recall there: 20 of 20 spikes of 4 or 10 times the loss at
+        the next step, 2 of 10 of twice the loss (noise 10 %). A step to harder data looks like a spike that has not
+        recovered: a warning until it has.
 
     Cost:
-        0.9 µs a step.
+        0.2 µs a step.
 
     Examples:
         >>> import numpy as np
