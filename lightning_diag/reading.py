@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,11 @@ class Facts:
     unmeasured: Mapping[str, str] = field(default_factory=dict)
     target_domain: str | None = None
     monitored: Mapping[str, str] = field(default_factory=dict)
+
+    def merged(self, learned: Mapping[str, Any]) -> Facts:
+        """Return these facts with new ones: names and reasons are added, everything else is replaced."""
+        kept = ("names", "unmeasured")
+        return replace(self, **{k: {**getattr(self, k), **v} if k in kept else v for k, v in learned.items()})
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""

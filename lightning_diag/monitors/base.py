@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 import lightning.pytorch as pl
 
-from lightning_diag._pipeline import Guard
+from lightning_diag._guard import Guard
 from lightning_diag.diagnosis import Diagnosis
 from lightning_diag.finding import Finding
 from lightning_diag.monitors import trainer_view as view

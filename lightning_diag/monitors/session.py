@@ -13,8 +13,9 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from lightning_diag import report
+from lightning_diag._guard import Guard
 from lightning_diag._judge import Judge, chosen
-from lightning_diag._pipeline import Guard, Pipeline
+from lightning_diag._pipeline import Pipeline
 from lightning_diag._schedule import Schedule
 from lightning_diag._transfer import Transfer
 from lightning_diag.detectors.base import Detector

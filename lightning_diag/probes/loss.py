@@ -35,7 +35,8 @@ class LossProbe(Probe):
         if not losses:
             return []
         if len(losses) == 1:
-            return [("loss/train", losses[0].reshape(()))]
+            loss = losses[0]
+            return [("loss/train", loss if loss.ndim == 0 else loss.reshape(()))]
         return [("loss/train", torch.stack([loss.reshape(()).float() for loss in losses]).mean())]
 
     def validation_start(self) -> None:

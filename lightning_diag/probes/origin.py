@@ -11,8 +11,31 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lightning_diag._transfer import is_finite_now
+from lightning_diag.probes.base import Values
 from lightning_diag.probes.observer import Call
-from lightning_diag.probes.parameters import clean_name
+from lightning_diag.probes.parameters import TrainedParameters, clean_name
+
+
+def traced(
+    module: nn.Module, parameters: TrainedParameters, batch: Any, calls: Sequence[Call]
+) -> tuple[Values, dict[str, tuple[str, ...]]]:
+    """Return the signals ``origin/*`` of a batch with a non-finite loss, and the names along their axes.
+
+    Args:
+        module: the user's module.
+        parameters: its trainable parameters.
+        batch: the batch.
+        calls: the outermost module calls it made.
+    """
+    inputs, bad = bad_inputs(batch)
+    weights = bad_weights(parameters.tensors)
+    names = {"input": inputs, "parameter": parameters.names}
+    values: Values = [("origin/input", bad), ("origin/weight", weights)] if len(inputs) else []
+    if not bad.any() and not weights.any():
+        guilty = first_bad_module(module, list(calls))
+        names["submodule"] = (guilty,) if guilty else ()
+        values.append(("origin/module", np.ones(len(names["submodule"]))))
+    return values, names
 
 
 def named_tensors(data: Any, name: str = "batch", depth: int = 4) -> Iterator[tuple[str, Tensor]]:
