@@ -183,7 +183,7 @@ class LossDiverging(Detector):
         few = RECENT[0]
         recent = np.asarray(self._recent)[-max(few, self._row) :]
         error = float(np.std(np.diff(recent))) / math.sqrt(2)  # of one loss, whatever its course
-        margin = CLEAR * error * (len(recent) ** -0.5 + few**-0.5)
+        margin = CLEAR * error * (1 / math.sqrt(len(recent)) + 1 / math.sqrt(few))
         shift = max(0.0, self._trace.best(few) - self._best)  # means of a skewed loss lie above its medians
         return float(recent.mean()) - margin > limit + shift
 

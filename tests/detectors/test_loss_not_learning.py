@@ -120,3 +120,11 @@ def test_regressions_and_unknown_tasks_have_their_words() -> None:
     for task, words in (("regression", "always guessing the mean target"), (None, "the best constant prediction")):
         (_, found), *_ = watch(LossNotLearning(), stream(CHANCE * noise(500), known(500, task=task)))
         assert words in found.message
+
+
+def test_without_a_plan_it_waits_for_500_steps_or_an_epoch_and_only_warns() -> None:
+    losses = CHANCE * noise(3000)
+    news = watch(LossNotLearning(), stream(losses, known(None)))
+    assert {f.severity for _, f in news} == {Severity.WARNING} and 500 <= news[0][0] <= 520
+    news = watch(LossNotLearning(), stream(losses, known(None, steps_per_epoch=2000)))
+    assert 2000 <= news[0][0] <= 2050
