@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from lightning_diag._guard import Guard
@@ -26,6 +27,8 @@ from lightning_diag.probes.origin import traced
 from lightning_diag.probes.parameters import TrainedParameters
 from lightning_diag.reading import Facts, Reading
 from lightning_diag.sinks.base import RunInfo, Sink
+
+LEARNED = ("task", "loss_kind", "num_classes", "chance_loss", "chance_source", "loss_floor")  # facts that take steps to know
 
 
 class Pipeline:
@@ -85,6 +88,22 @@ class Pipeline:
             self.know(attempt(owner, probe, probe.facts) or {})
         self.know({"unmeasured": unmeasured})
         self._teller.each_sink(lambda sink: sink.open(run))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what probes and facts have learned, for a checkpoint: plain data and tensors on the CPU."""
+        return {
+            "probes": {type(p).__name__: p.state_dict() for _, p in self._roster.every if p.kept},
+            "facts": {name: getattr(self.facts, name) for name in LEARNED},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back a :meth:`state_dict` after :meth:`start`; leaves its argument alone."""
+        self.know(state["facts"])
+        device = next((p.device for p in self._parameters.tensors), torch.device("cpu"))
+        for owner, probe in list(self._roster.every):
+            saved = state["probes"].get(type(probe).__name__)
+            if saved:
+                self._roster.attempt(owner, probe, probe.load_state_dict, saved, device)
 
     def finish(self, *, failed: bool = False) -> None:
         """Drain the device, judge the end of the run, close the sinks. Safe to call twice."""
@@ -150,8 +169,7 @@ class Pipeline:
             return
         if self.sampling and batch.observation is None:
             batch.outputs = outputs
-            self._look(batch)
-            if batch.observation is not None:
+            if self._look(batch):
                 self._from_outputs = True
                 self._observed(batch)
         if not stepped:
@@ -224,7 +242,8 @@ class Pipeline:
         self._transfer.submit(packet, urgent=self.sampling)
         self._arrive(self._transfer.landed())
 
-    def _look(self, batch: Batch) -> None:
+    def _look(self, batch: Batch) -> bool:
+        """Find predictions and targets; returns whether there are any."""
         assert self._observer is not None
         try:
             batch.captured = self._observer.outputs()
@@ -232,6 +251,7 @@ class Pipeline:
         except Exception as error:
             self.guard.tell("the observation of predictions", error)
             self._observer.observe = None
+        return batch.observation is not None
 
     def _observed(self, batch: Batch) -> None:
         self._roster.each("observed", batch)

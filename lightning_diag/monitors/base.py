@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -56,12 +56,12 @@ class Monitor(_Callback):
     @property
     def findings(self) -> list[Finding]:
         """All findings of the last run this monitor was on, most severe first."""
-        return [] if self._session is None else self._session.judge.findings
+        return [] if self._session is None else self._session.settled.findings
 
     @property
     def diagnosis(self) -> Diagnosis:
         """The findings joined into causes, with the coverage."""
-        return Diagnosis() if self._session is None else self._session.judge.diagnosis
+        return Diagnosis() if self._session is None else self._session.settled.diagnosis
 
     @property
     def run_dir(self) -> Path | None:
@@ -75,32 +75,34 @@ class Monitor(_Callback):
         team = [c for c in trainer.callbacks if isinstance(c, Monitor)]
         if team[0] is not self:
             return
-        _sessions.pop(trainer, None)
+        _retire(trainer)
         session = self._open(team, trainer, pl_module)
         for monitor in team:
             monitor._session, monitor._saved = session, None
         if session is not None:
-            _sessions[trainer] = session
+            _sessions[trainer], session.serves = session, id(trainer)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Learn the plan."""
-        self._forward("train_start", trainer, trainer)
+        self._forward(Session.train_start, trainer, trainer)
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Decide whether the step is sampled."""
-        self._forward("batch_start", trainer, trainer, batch, batch_idx)
+        self._forward(Session.batch_start, trainer, trainer, batch, batch_idx)
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
         """Take the loss."""
-        self._forward("loss", trainer, trainer, pl_module, loss)
+        self._forward(Session.loss, trainer, trainer, pl_module, loss)
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         """Measure gradients before clipping."""
-        self._forward("before_update", trainer, optimizer)
+        session = self._session
+        if session is not None and session.pipeline.sampling:
+            self._forward(Session.before_update, trainer, optimizer)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Send the step's packet, judge what has arrived."""
-        self._forward("batch_end", trainer, trainer, pl_module, outputs)
+        self._forward(Session.batch_end, trainer, trainer, pl_module, outputs)
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """A validation pass begins; the sanity check doesn't count."""
@@ -169,20 +171,20 @@ class Monitor(_Callback):
             Guard().tell("lightning_diag", error)
             return None
 
-    def _forward(self, name: str, trainer: Any, *args: Any) -> None:
+    def _forward(self, call: Callable[..., bool | None], trainer: Any, *args: Any) -> None:
         session = self._session
-        if session is None or session.lead is not self or _sessions.get(trainer) is not session:
+        if session is None or session.lead is not self or session.serves != id(trainer):
             return
-        start = time.perf_counter()
+        start = perf_counter()
         try:
-            stepped = getattr(session, name)(*args)
-            session.book(time.perf_counter() - start, stepped=bool(stepped))
+            stepped = call(session, *args)
+            session.book(perf_counter() - start, stepped=bool(stepped))
         except Exception as error:
             self._broke(trainer, session, error)
 
     def _pipeline(self, name: str, trainer: Any, *args: Any) -> None:
         session = self._session
-        if session is None or session.lead is not self or _sessions.get(trainer) is not session:
+        if session is None or session.lead is not self or session.serves != id(trainer):
             return
         try:
             getattr(session.pipeline, name)(*args)
@@ -191,7 +193,7 @@ class Monitor(_Callback):
 
     def _broke(self, trainer: Any, session: Session, error: Exception) -> None:
         """Our own code failed outside any one part: nothing more is measured in this run, training goes on."""
-        _sessions.pop(trainer, None)
+        _retire(trainer)
         try:
             session.guard.tell("lightning_diag", error)
         finally:
@@ -199,13 +201,20 @@ class Monitor(_Callback):
 
     def _close(self, trainer: Any, *, failed: bool) -> None:
         session = self._session
-        if session is None or session.lead is not self or _sessions.get(trainer) is not session:
+        if session is None or session.lead is not self or session.serves != id(trainer):
             return
-        _sessions.pop(trainer, None)
+        _retire(trainer)
         try:
             session.finish(failed=failed)
         except Exception as error:
             session.guard.tell("closing the run", error)
+
+
+def _retire(trainer: Any) -> None:
+    """The trainer's session, if there is one, gets no more hooks."""
+    session = _sessions.pop(trainer, None)
+    if session is not None:
+        session.serves = 0
 
 
 def findings(trainer: Any) -> list[Finding]:

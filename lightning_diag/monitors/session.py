@@ -62,7 +62,7 @@ class Session:
     """One ``fit`` of one trainer, from ``on_fit_start`` to its end.
 
     Args:
-        trainer: the trainer; only its present state is read, no reference is kept after the end.
+        trainer: the trainer; only its present state is read, no reference to it is kept.
         module: the user's module.
         parts: probes and detectors of all monitors on the trainer; a probe type is used once.
         options: the user's settings.
@@ -78,6 +78,7 @@ class Session:
         saved: Mapping[str, Any] | None = None,
     ) -> None:
         self.lead: object = None
+        self.serves = 0  # id of the trainer while it forwards hooks: comparing two numbers is all a hook does at first
         self.options = options
         self.guard = Guard(options.strict)
         self.judge = Judge(
@@ -109,16 +110,19 @@ class Session:
         }
         info = RunInfo(self.run_dir, self.run_dir.name if self.run_dir else "run", meta, resumed_step=resumed)
         self.pipeline.start(scene, info, Transfer(scene.facts.world_size))
+        if saved is not None and resumed is not None and "pipeline" in saved:
+            self.pipeline.load_state_dict(saved["pipeline"])
         self._hooks: list[RemovableHandle] = [
             opt.register_step_post_hook(self._after(k)) for k, opt in enumerate(scene.optimizers)
         ]
         self._index = {id(opt): k for k, opt in enumerate(scene.optimizers)}
         # Lightning's own count is one too high after some resumes, so ours goes on from the checkpoint where there is one.
         self._steps_done = view.steps_done(trainer) if resumed is None else resumed
+        self._scaler = view.scaler(trainer)
         self._own_s = 0.0
         self._started = time.perf_counter()
         self._step_at = -1
-        self._global_step = -1
+        self._global_step: int | None = None
 
     # ------------------------------------------------------------------ hooks of the lead monitor
 
@@ -132,12 +136,13 @@ class Session:
         first = step != self._step_at
         if first:
             self._step_at, self._own_s, self._started = step, 0.0, time.perf_counter()
-        self._global_step = trainer.global_step
+        if self._global_step is None:
+            self._global_step = trainer.global_step
         self.pipeline.batch_start(batch, batch_idx, trainer.current_epoch, step, first=first)
 
     def loss(self, trainer: Any, module: nn.Module, loss: Tensor) -> None:
         """Backward is about to run on this loss."""
-        self.pipeline.loss(view.undivided(trainer, module, loss))
+        self.pipeline.loss(view.undivided(trainer, module, loss, self._scaler))
 
     def before_update(self, optimizer: Optimizer) -> None:
         """Gradients are complete, unscaled and not yet clipped."""
@@ -147,8 +152,9 @@ class Session:
 
     def batch_end(self, trainer: Any, module: nn.Module, outputs: Any) -> bool:
         """A micro-batch is done; returns whether its optimizer step is."""
-        automatic = getattr(module, "automatic_optimization", True)
-        stepped = not automatic or trainer.global_step != self._global_step
+        steps = trainer.global_step
+        stepped = steps != self._global_step or not getattr(module, "automatic_optimization", True)
+        self._global_step = steps
         self.pipeline.batch_end(outputs, stepped=stepped)
         if stepped:
             self._step_at = -1
@@ -171,11 +177,21 @@ class Session:
                 sink.status = "failed" if failed else "finished"
         self.pipeline.finish(failed=failed)
 
+    @property
+    def settled(self) -> Judge:
+        """The judge, once it has seen every step so far."""
+        try:
+            self.pipeline.settle()
+        except Exception as error:
+            self.guard.tell("lightning_diag", error)
+        return self.judge
+
     def state_dict(self) -> dict[str, Any]:
         """Return plain data that goes into the user's checkpoint."""
         return {
-            "judge": self.judge.state_dict(),
+            "judge": self.settled.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "pipeline": self.pipeline.state_dict(),
             "run_dir": None if self.run_dir is None else str(self.run_dir),
             "step": self.pipeline.last_step,
         }
@@ -184,6 +200,8 @@ class Session:
 
     def _after(self, index: int) -> Callable[..., None]:
         def after(*_: Any) -> None:
+            if not self.pipeline.sampling:
+                return
             start = time.perf_counter()
             self.pipeline.after_update(index)
             self._own_s += time.perf_counter() - start

@@ -20,6 +20,7 @@ class AccuracyProbe(Probe):
     Validation: exact over the pass, with the number of samples beside it.
     """
 
+    kept = ("_running",)
     signals = ("accuracy/train", "accuracy/val", "val/samples")
 
     def attach(self, scene: Scene) -> dict[str, str]:

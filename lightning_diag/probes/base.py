@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -88,11 +89,13 @@ class Probe(ABC):  # noqa: B024 - every verb is optional, a probe writes those i
     Attributes:
         signals: the signals it can give.
         every_step: whether its train hooks are called at every step.
+        kept: attributes that a resumed run needs: tensors, plain data, or dicts of these.
         configured: whether it holds a user's settings: it is then taken instead of another monitor's of its type.
     """
 
     signals: ClassVar[tuple[str, ...]] = ()
     every_step: ClassVar[bool] = False
+    kept: ClassVar[tuple[str, ...]] = ()
     configured: bool = False
 
     def attach(self, scene: Scene) -> dict[str, str]:
@@ -136,5 +139,26 @@ class Probe(ABC):  # noqa: B024 - every verb is optional, a probe writes those i
         """The pass is over; ``metrics`` are the values the user logged. Return what was measured."""
         return []
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint needs to go on: copies on the CPU. Waits for the device, once a checkpoint."""
+        return {name: moved(getattr(self, name), torch.device("cpu")) for name in self.kept}
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Take back a :meth:`state_dict` after :meth:`attach`; leaves its argument alone."""
+        for name in self.kept:
+            if name in state:
+                setattr(self, name, moved(state[name], device))
+
     def detach(self) -> None:
         """The run is over: remove hooks, drop references."""
+
+
+def moved(data: Any, device: torch.device) -> Any:
+    """Return a copy of tensors and plain data, nested in dicts, lists and tuples, with its tensors on ``device``."""
+    if isinstance(data, Tensor):
+        return data.detach().to(device, copy=True)
+    if isinstance(data, Mapping):
+        return {key: moved(value, device) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return type(data)(moved(value, device) for value in data)
+    return data

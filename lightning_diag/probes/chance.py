@@ -41,6 +41,7 @@ class ChanceProbe(Probe):
     batches are recomputed, afterwards every 10th of them.
     """
 
+    kept = ("_seen", "_sums", "_matched", "_smoothings", "_known", "_classes")
     signals = ("chance/error", "chance/loss", "chance/smoothing", "chance/floor")
 
     def attach(self, scene: Scene) -> dict[str, str]:
@@ -49,7 +50,7 @@ class ChanceProbe(Probe):
         self._errors: Tensor | None = None
         self._levels: Tensor | None = None
         self._smoothing: list[Tensor] = []
-        self._matched = np.zeros(len(CANDIDATES))
+        self._matched = [0] * len(CANDIDATES)
         self._smoothings: list[float] = []
         self._known: tuple[str, float] = ("", math.nan)
         half = "16" in (scene.facts.precision or "")
@@ -87,7 +88,7 @@ class ChanceProbe(Probe):
         if errors is None or levels is None:
             return {}
         matched = errors <= self._tolerance
-        self._matched = np.where(matched, self._matched + 1, 0)
+        self._matched = [n + 1 if hit else 0 for n, hit in zip(self._matched, matched, strict=True)]
         best = int(np.argmax(self._matched))
         if self._matched[best] >= MATCHES:
             return self._tell(CANDIDATES[best], float(levels[best]), 0.0)
@@ -200,7 +201,7 @@ class ChanceProbe(Probe):
         """Running label frequencies ``(K,)``; a scatter, because ``bincount`` would wait for the device."""
         counts = self._sums.get("labels")
         if counts is None or counts.numel() != classes:
-            counts = torch.zeros(classes, device=labels.device)
+            counts = torch.zeros(classes, device=labels.device, dtype=torch.float32)
         counts = counts.scatter_add(0, labels, valid.float())
         self._sums["labels"] = counts
         return counts / counts.sum().clamp_min(1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_diag.observation import Observation
-from lightning_diag.probes.base import Batch, Probe, Scene, Values
+from lightning_diag.probes.base import Batch, Probe, Scene, Values, moved
 from lightning_diag.probes.class_counts import ClassCounts, count_batch, number_of_classes
 from lightning_diag.reading import Reading
 
@@ -28,6 +28,7 @@ class ClassProbe(Probe):
             ``classes`` attribute.
     """
 
+    kept = ("_train",)
     signals = (
         "class/support",
         "class/right",
@@ -83,6 +84,16 @@ class ClassProbe(Probe):
         given = self.class_names or reading.names("class")
         names = given if len(given) == self._classes else tuple(f"class {k}" for k in range(self._classes))
         return {"names": {"class": names}, "num_classes": self._classes}
+
+    def state_dict(self) -> dict[str, Any]:
+        train = None if self._train is None else [self._train.support, self._train.right]
+        return {"classes": self._classes, "batches": self._batches, "train": moved(train, torch.device("cpu"))}
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        self._classes, self._batches = state["classes"], state["batches"]
+        if state["train"] is not None:
+            self._train = ClassCounts(self._classes or 1, device)
+            self._train.support, self._train.right = moved(state["train"], device)
 
     def detach(self) -> None:
         self._train = self._val = None
