@@ -15,7 +15,7 @@ from lightning_diag.reading import Reading
 from lightning_diag.streaming.sorted_window import SortedWindow
 
 Z = 1.96  # two-sided 95 %
-SLOW = 0.5  # R that a run which goes on like this should reach by its end
+HALF = 0.5  # a learning rate decayed below this share of its peak slows a run down by itself
 
 
 class GradientAlwaysClipped(Detector):
@@ -39,11 +39,13 @@ class GradientAlwaysClipped(Detector):
         samples: fewest samples to judge; higher = later. Default 50.
         shrink: median factor by which steps are shortened that can slow a run down; higher = fewer warnings. Default 2.
         stuck: R (``loss/relative``) above which the run is not learning; higher = fewer warnings. Default 0.9.
+        target: R that the run should reach by its planned end; higher = fewer warnings. Default 0.5.
 
     Fires when:
         the bound passes ``share`` (info). A warning when an optimizer that is not scale-free is used, ``shrink`` is
-        passed and R > ``stuck`` after 2 % of the plan, or R > 0.5 and, going on as fast as so far, still is at the
-        planned end. With Adam and its kin always info: a constant factor on all gradients changes none of its steps.
+        passed and R > ``stuck`` after 2 % of the plan, or R > ``target`` and, going on as fast as so far, still is at
+        the planned end. With Adam and its kin always info: a constant factor on all gradients changes none of its
+        steps.
 
     False alarms:
         No warning in any of the 165 healthy and harmless trainings of ``benchmarks/results/gradient_rules.md``; info
@@ -83,13 +85,20 @@ class GradientAlwaysClipped(Detector):
     title: ClassVar[str] = "Always clipped"
 
     def __init__(
-        self, share: float = 0.9, window: int = 100, samples: int = 50, shrink: float = 2.0, stuck: float = 0.9
+        self,
+        share: float = 0.9,
+        window: int = 100,
+        samples: int = 50,
+        shrink: float = 2.0,
+        stuck: float = 0.9,
+        target: float = 0.5,
     ) -> None:
         self.share = number("share", share, 0, 1)
         self.window = whole("window", window, 10)
         self.samples = whole("samples", samples, 5, self.window)
         self.shrink = number("shrink", shrink, 1)
         self.stuck = number("stuck", stuck, 0)
+        self.target = number("target", target, 0)
         super().__init__()
 
     def _reset(self) -> None:
@@ -123,9 +132,10 @@ class GradientAlwaysClipped(Detector):
         run = self._run
         if scale_free(reading.facts) or self._shrinks.median() <= self.shrink or not run.ripe:
             return False
-        return run.stuck(self.stuck) or (
-            run.known and run.relative > SLOW and run.projected(reading.facts) > SLOW and run.rates.decay > SLOW
-        )
+        if run.stuck(self.stuck):
+            return True
+        slow = run.relative > self.target and run.projected(reading.facts) > self.target
+        return run.known and slow and run.rates.decay > HALF
 
     def _finding(self, reading: Reading, bound: float) -> Finding:
         suffers, facts = self._suffers(reading), reading.facts

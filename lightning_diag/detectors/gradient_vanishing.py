@@ -18,8 +18,6 @@ from lightning_diag.reading import Reading, Value
 from lightning_diag.streaming.sorted_window import SortedWindow
 
 MIN_LAYERS = 3  # fewer make no profile over depth
-DEAD_STUCK = 0.97  # a network cut off by a dead layer answers a constant: it can't be better than chance
-HALF = 0.5  # R above which layers that don't move count as a consequence
 
 
 class GradientVanishing(Detector):
@@ -49,11 +47,14 @@ class GradientVanishing(Detector):
         stuck: R (``loss/relative``) above which the run is not learning; higher = fewer warnings. Default 0.9.
         still_log10: log10 of the weakest layer's update ratio below which it doesn't move; higher = more warnings.
             Default -4.5.
+        slow: R above which a layer that doesn't move is a consequence; higher = fewer warnings. Default 0.5.
+        constant: R above which gradients of exactly 0 are a consequence; higher = fewer warnings. Default 0.97: behind
+            a dead layer a network answers a constant and can't be better than chance.
 
     Fires when:
         ``span > span_decades`` (info), a warning when R > ``stuck`` after 2 % of the plan (60 to 1,000 steps, 200
-        without a plan) and not in a warm-up, or when R > 0.5 and the weakest layer's update ratio is below ``10 **
-        still_log10``. Gradients exactly 0: the same with R > 0.97.
+        without a plan) and not in a warm-up, or when R > ``slow`` and the weakest layer's update ratio is below ``10
+        ** still_log10``. Gradients exactly 0: the same with R > ``constant``.
 
     False alarms:
         No warning in any of the 165 healthy and harmless trainings of ``benchmarks/results/gradient_rules.md``; info
@@ -102,12 +103,16 @@ class GradientVanishing(Detector):
         samples: int = 20,
         stuck: float = 0.9,
         still_log10: float = -4.5,
+        slow: float = 0.5,
+        constant: float = 0.97,
     ) -> None:
         self.span_decades = number("span_decades", span_decades, 0.5)
         self.weak_log10 = number("weak_log10", weak_log10, -30, 0)
         self.samples = whole("samples", samples, 3)
         self.stuck = number("stuck", stuck, 0)
         self.still_log10 = number("still_log10", still_log10, -30, 0)
+        self.slow = number("slow", slow, 0)
+        self.constant = number("constant", constant, 0)
         super().__init__()
 
     def _reset(self) -> None:
@@ -151,7 +156,7 @@ class GradientVanishing(Detector):
         span, run = self._spans.median(), self._run
         ratios = reading.vector("update/parameter_ratio")
         still = ratios is not None and 0 <= ratios[layers[weak[0]]] < 10**self.still_log10
-        suffers = run.stuck(self.stuck) or (still and run.ripe and run.relative > HALF)
+        suffers = run.stuck(self.stuck) or (still and run.ripe and run.relative > self.slow)
         last = named(reading, int(layers[-1]))
         return self.found(
             reading,
@@ -184,7 +189,7 @@ class GradientVanishing(Detector):
         mask = self._zero.lasting(reading.step, samples=self.samples, steps=self.samples)
         if not mask.any():
             return None
-        suffers, dead = self._run.stuck(DEAD_STUCK), np.flatnonzero(mask)
+        suffers, dead = self._run.stuck(self.constant), np.flatnonzero(mask)
         where = tuple(named(reading, int(i)) for i in dead[::-1][:NAMED])  # the last is the nearest to the cause
         count, total = len(dead), len(matrices(reading.facts))
         return self.found(

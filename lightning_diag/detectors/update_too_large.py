@@ -23,13 +23,12 @@ SPAN_STEPS = 30  # steps over which growth is taken
 FLOOR = 0.5  # of the default initialization's scale: weights that start below it (LoRA's B, x0.1) have to grow
 FIRST_STEPS = 3  # Adam's first steps have full size whatever the gradient
 RATIO_SAMPLES = 10
-AT_ONCE = 1.2  # R, and loss over first loss, at which a run is plainly worse than at its start
 LOSSES = 10  # losses before their median is a level
 SOON_STEPS, SOON = 32, 1.05  # R above this so long after: the level (a median of 32 losses) holds only later losses
-LATE_STEPS, LATE = 100, 0.95  # no better than chance so long after
+LATE_STEPS = 100  # no better than chance so long after
 EXPIRES_STEPS = 300  # a mechanism without consequence by then is forgotten
 HEALED = 0.5  # R that shows that it did no harm ...
-STRONG, STRONG_HEALED = 0.75, 0.2  # ... or this one where weights grew 5.6 times: no run that did came out as its twin
+STRONG_HEALED = 0.2  # ... or this one after strong growth
 BLOWN = 1.0  # decades of growth after which a run at chance never came back
 
 
@@ -56,13 +55,18 @@ class UpdateTooLarge(Detector):
             trainings reach 0.41 (targets that are not scaled), learning rates 3 to 30 times the usual that do no harm
             0.6, most of those that do 0.7 and more.
         ratio: update ratio; higher = the same. Default 0.2; 1e-3 is usual, healthy trainings reach 0.07.
+        strong: decades of growth after which R must fall below 0.2; higher = fewer warnings. Default 0.75 (5.6 times):
+            no training that grew so much was as good as its healthy twin.
+        worse: R (``loss/relative``) and loss over first loss at which a run is plainly worse than at its start; higher
+            = fewer and later warnings. Default 1.2.
+        stuck: R above which it is no better than chance 100 steps later; higher = fewer warnings. Default 0.95.
 
     Fires when:
         either is passed (info). It is remembered for 300 steps or until R (``loss/relative``; where chance isn't known
         at least the loss over the first one) falls below 0.5, and becomes a warning when meanwhile R and the loss over
-        the first loss are above 1.2, R is above 1.05 after 32 steps or above 0.95 after 100, or the loss is far above
-        its best. After growth of 0.75 (5.6 times) R must fall below 0.2 within 100 steps. Critical when weights grew
-        10 times and R is at chance 100 steps later.
+        the first loss are above ``worse``, R is above 1.05 after 32 steps or above ``stuck`` (0.2 after ``strong``
+        growth) after 100, or the loss is far above its best. Critical when weights grew 10 times and R is above
+        ``stuck`` 100 steps later.
 
     False alarms:
         No warning in any of the 165 healthy and harmless trainings of ``benchmarks/results/gradient_rules.md``; info
@@ -99,9 +103,14 @@ class UpdateTooLarge(Detector):
     severity: ClassVar[Severity] = Severity.CRITICAL
     title: ClassVar[str] = "Updates too large"
 
-    def __init__(self, growth: float = 0.35, ratio: float = 0.2) -> None:
+    def __init__(
+        self, growth: float = 0.35, ratio: float = 0.2, strong: float = 0.75, worse: float = 1.2, stuck: float = 0.95
+    ) -> None:
         self.growth = number("growth", growth, 0.01)
         self.ratio = number("ratio", ratio, 1e-4)
+        self.strong = number("strong", strong, 0.01)
+        self.worse = number("worse", worse, 0)
+        self.stuck = number("stuck", stuck, 0)
         super().__init__()
 
     def _reset(self) -> None:
@@ -153,19 +162,19 @@ class UpdateTooLarge(Detector):
             return None
         age, now = reading.step - self._since, self._last == reading.step
         if self._suffers(age):
-            lost = self._peak > BLOWN and age >= LATE_STEPS and run.above_start > LATE
+            lost = self._peak > BLOWN and age >= LATE_STEPS and run.above_start > self.stuck
             return self._finding(reading, Severity.CRITICAL if lost else Severity.WARNING)
         found = self._finding(reading, Severity.INFO) if now else None
-        healed = STRONG_HEALED if self._peak > STRONG else HEALED
+        healed = STRONG_HEALED if self._peak > self.strong else HEALED
         if run.relative < healed or reading.step - self._last > EXPIRES_STEPS:
             self._since, self._where = -1, []
         return found
 
     def _suffers(self, age: int) -> bool:
         run, relative = self._run, self._run.above_start
-        worse = run.watched >= LOSSES and relative > AT_ONCE and run.level > AT_ONCE * run.first_loss
+        worse = run.watched >= LOSSES and relative > self.worse and run.level > self.worse * run.first_loss
         soon = age >= SOON_STEPS and relative > SOON
-        late = age >= LATE_STEPS and relative > (STRONG_HEALED if self._peak > STRONG else LATE)
+        late = age >= LATE_STEPS and relative > (STRONG_HEALED if self._peak > self.strong else self.stuck)
         return worse or soon or late or (age >= SOON_STEPS and run.diverging())
 
     def _finding(self, reading: Reading, severity: Severity) -> Finding:
@@ -193,7 +202,7 @@ class UpdateTooLarge(Detector):
             },
             advice=(
                 f"repeat the first 200 steps with {lower}",
-                "if that learns but slowly, keep this learning rate and warm it up linearly over the first 5 % of steps",
+                "if that learns but slowly, keep the learning rate and warm it up over the first 5 % of the run",
                 "look at the inputs' scale: mean 0 and standard deviation 1 allow larger steps",
             ),
             step=self._since,

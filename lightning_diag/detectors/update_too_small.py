@@ -16,8 +16,6 @@ from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
 from lightning_diag.streaming.sorted_window import SortedWindow
 
-NOMINAL = 0.3  # share of its peak below which a learning rate counts as decayed
-LEARNED = 0.2  # R below which there is nothing to complain of
 SHRUNK = 1.0  # decades: with a steady learning rate steps shrink this much when layers die or the run has converged
 USUAL = 1e-3  # update ratio of most healthy runs (CS231n)
 
@@ -43,16 +41,18 @@ class UpdateTooSmall(Detector):
             than -2.9 (one at its noise floor -3.29).
         samples: samples the median runs over; higher = later, quieter. Default 30.
         target: R that the run should reach by its planned end; higher = fewer warnings. Default 0.5.
+        learned: R below which there is nothing to complain of; higher = quieter. Default 0.2.
+        nominal: share of its peak below which the learning rate counts as decayed; higher = quieter. Default 0.3.
 
     Fires when:
-        ``u`` is below its limit and R above 0.2 after 2 % of the plan (60 to 1,000 steps, 200 without a plan), while
-        the learning rate is above 30 % of its peak and not rising (info); a warning when the chance level is known and
-        R is above ``target`` and still will be at the end; not on a plateau after a faster fall, which small steps
-        don't make (noisy targets do).
+        ``u`` is below its limit and R above ``learned`` after 2 % of the plan (60 to 1,000 steps, 200 without a plan),
+        while the learning rate is above ``nominal`` of its peak and not rising (info); a warning when the chance level
+        is known and R is above ``target`` and still will be at the end; not on a plateau after a faster fall, which
+        small steps don't make (noisy targets do).
 
     False alarms:
         Silent in all of the 165 healthy and harmless trainings of ``benchmarks/results/gradient_rules.md``. A warning
-        in all 33 of learning rates 100 and 1,000 times too low whose steps are small (not with targets that are not
+        in all 39 of learning rates 100 and 1,000 times too low whose steps are small (not with targets that are not
         scaled: their gradients are large). Quiet in warm-up, in the decayed part of a schedule and on fine-tuning that
         starts well below chance. Where chance isn't known it stays info: a fine-tuning that hardly gains can't be told
         from a stuck run. Non-finite ratios are left out.
@@ -88,10 +88,19 @@ class UpdateTooSmall(Detector):
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "Updates too small"
 
-    def __init__(self, ratio_log10: float = -3.3, samples: int = 30, target: float = 0.5) -> None:
+    def __init__(
+        self,
+        ratio_log10: float = -3.3,
+        samples: int = 30,
+        target: float = 0.5,
+        learned: float = 0.2,
+        nominal: float = 0.3,
+    ) -> None:
         self.ratio_log10 = number("ratio_log10", ratio_log10, -12, 0)
         self.samples = whole("samples", samples, 3)
         self.target = number("target", target, 0)
+        self.learned = number("learned", learned, 0)
+        self.nominal = number("nominal", nominal, 0, 1)
         super().__init__()
 
     def _reset(self) -> None:
@@ -112,13 +121,13 @@ class UpdateTooSmall(Detector):
         self._largest = max(self._largest, self._ratios.median())
         if not self._ratios.full or run.watched < run.patience_steps:
             raise NotMeasurable(f"fewer than {self.samples} samples or {run.patience_steps} steps")
-        if run.warming_up or run.rates.decay < NOMINAL:
+        if run.warming_up or run.rates.decay < self.nominal:
             raise NotMeasurable("the learning rate is warming up or has decayed")
         if math.isnan(run.relative):
             raise NotMeasurable("the loss is not measured, so nobody can say whether the steps are too small")
         if self._ratios.median() < self._largest - SHRUNK:
             raise NotMeasurable("steps were 10 times larger before: the gradient has shrunk, not the learning rate")
-        if self._ratios.median() >= self.ratio_log10 or run.relative < LEARNED:
+        if self._ratios.median() >= self.ratio_log10 or run.relative < self.learned:
             return None
         return self._finding(reading)
 

@@ -100,7 +100,8 @@ def test_resumes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("argument", "value"), [("share", 1.2), ("window", 9), ("samples", 101), ("shrink", 0.5), ("stuck", -0.1)]
+    ("argument", "value"),
+    [("share", 1.2), ("window", 9), ("samples", 101), ("shrink", 0.5), ("stuck", -0.1), ("target", -1)],
 )
 def test_says_which_argument_is_wrong(argument: str, value: float) -> None:
     with pytest.raises(ConfigurationError, match=f"{argument} must be .* got {value}"):

@@ -121,7 +121,9 @@ def test_resumes() -> None:
     assert_resumes(GradientExploding, stream(scaled(2000, 50.0)))
 
 
-@pytest.mark.parametrize(("argument", "value"), [("ratio", 0), ("samples", 1), ("jump", 1), ("baseline", "64")])
+@pytest.mark.parametrize(
+    ("argument", "value"), [("ratio", 0), ("samples", 1), ("jump", 1), ("baseline", "64"), ("worse", -1), ("lost", -1)]
+)
 def test_says_which_argument_is_wrong(argument: str, value: float) -> None:
     with pytest.raises(ConfigurationError, match=f"{argument} must be .* got {value!r}"):
         GradientExploding(**{argument: value})  # type: ignore[arg-type]

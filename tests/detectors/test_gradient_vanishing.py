@@ -184,7 +184,15 @@ def test_resumes() -> None:
 
 @pytest.mark.parametrize(
     ("argument", "value"),
-    [("span_decades", 0.1), ("weak_log10", 1), ("samples", 2.5), ("stuck", -1), ("still_log10", float("nan"))],
+    [
+        ("span_decades", 0.1),
+        ("weak_log10", 1),
+        ("samples", 2.5),
+        ("stuck", -1),
+        ("still_log10", float("nan")),
+        ("slow", -1),
+        ("constant", -2),
+    ],
 )
 def test_says_which_argument_is_wrong(argument: str, value: float) -> None:
     with pytest.raises(ConfigurationError, match=f"{argument} must be .* got {value}"):

@@ -174,7 +174,9 @@ def test_resumes() -> None:
     assert_resumes(UpdateTooLarge, stream(growing(1.0, 1.1, ratio=0.3), range(1, 900, 7)))
 
 
-@pytest.mark.parametrize(("argument", "value"), [("growth", 0), ("ratio", float("inf"))])
+@pytest.mark.parametrize(
+    ("argument", "value"), [("growth", 0), ("ratio", float("inf")), ("strong", 0), ("worse", -1), ("stuck", -1)]
+)
 def test_says_which_argument_is_wrong(argument: str, value: float) -> None:
     with pytest.raises(ConfigurationError, match=f"{argument} must be .* got {value}"):
         UpdateTooLarge(**{argument: value})

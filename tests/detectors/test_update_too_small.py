@@ -121,7 +121,9 @@ def test_resumes() -> None:
     assert_resumes(UpdateTooSmall, stream(small(falling=1e-4), range(1, 900, 4)))
 
 
-@pytest.mark.parametrize(("argument", "value"), [("ratio_log10", 1), ("samples", 0), ("target", -1)])
+@pytest.mark.parametrize(
+    ("argument", "value"), [("ratio_log10", 1), ("samples", 0), ("target", -1), ("learned", -1), ("nominal", 2)]
+)
 def test_says_which_argument_is_wrong(argument: str, value: float) -> None:
     with pytest.raises(ConfigurationError, match=f"{argument} must be .* got {value}"):
         UpdateTooSmall(**{argument: value})  # type: ignore[arg-type]
