@@ -55,6 +55,11 @@ def watch(
     return told
 
 
+def ranked(counts: Counter[str]) -> list[tuple[str, int]]:
+    """Most common first, equal ones by name, so that the same run prints the same."""
+    return sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+
+
 def generator(family: str, length: int, index: int, half: str) -> np.random.Generator:
     """Even seeds to tune, odd seeds to report."""
     seed = 2 * index + (half == "report")
@@ -91,7 +96,7 @@ def healthy(half: str, times: int) -> list[str]:
         rows.append(f"| `{rule}` | " + " | ".join(cells) + f" | {1e4 * openings[rule] / steps:.3f} |")
     rows += ["", "Where they come from (runs, all lengths):", ""]
     for rule, families in by_family.items():
-        rows.append(f"- `{rule}`: " + ", ".join(f"{name} {n}" for name, n in families.most_common()))
+        rows.append(f"- `{rule}`: " + ", ".join(f"{name} {n}" for name, n in ranked(families)))
     return rows
 
 
@@ -107,7 +112,7 @@ def hard(half: str, times: int) -> list[str]:
                 warned.update({f.rule for _, f in told if f.severity >= Severity.WARNING})
                 serious = (f for f in judge.findings if f.severity >= Severity.WARNING)
                 left.update(f.rule for f in serious if f.status != "resolved")
-            cells = [", ".join(f"{r} {c}" for r, c in counts.most_common()) or "-" for counts in (warned, left)]
+            cells = [", ".join(f"{r} {c}" for r, c in ranked(counts)) or "-" for counts in (warned, left)]
             rows.append(f"| {family} | {length:,} | {count * times} | " + " | ".join(cells) + " |")
     return rows
 
@@ -131,7 +136,7 @@ def faulty(half: str, times: int) -> list[str]:
                 others.update({f.rule for _, f in told if f.rule != rule and f.severity >= Severity.WARNING})
             n = count * times
             delay = f"{np.median(delays):.0f}" if delays else "-"
-            rest = ", ".join(f"{r} {c}" for r, c in others.most_common()) or "-"
+            rest = ", ".join(f"{r} {c}" for r, c in ranked(others)) or "-"
             rows.append(f"| {name} | `{rule}` ({least}) | {length:,} | {found}/{n} | {enough}/{n} | {delay} | {rest} |")
     return rows
 
