@@ -84,14 +84,19 @@ def accumulate(trainer: Any) -> int:
     return int(getattr(trainer, "accumulate_grad_batches", 1) or 1)
 
 
-def undivided(trainer: Any, module: nn.Module, loss: Tensor) -> Tensor:
+def undivided(trainer: Any, module: nn.Module, loss: Tensor, scaler: Any) -> Tensor:
     """Undo what Lightning did to a loss before backward: the division by accumulation, the AMP loss scale."""
     value = loss.detach()
-    factor = accumulate(trainer) if getattr(module, "automatic_optimization", True) else 1
-    if factor != 1:
+    factor = trainer.accumulate_grad_batches  # a scheduler may change it during the run
+    if factor != 1 and getattr(module, "automatic_optimization", True):
         value = value * factor
-    scale = _scale(trainer)
-    return value if scale is None else value.float() / scale
+    scale = None if scaler is None else getattr(scaler, "_scale", None)
+    return value.float() / scale if isinstance(scale, Tensor) else value
+
+
+def scaler(trainer: Any) -> Any | None:
+    """Return the AMP gradient scaler, where the precision has one."""
+    return getattr(getattr(trainer, "precision_plugin", None), "scaler", None)
 
 
 def inverse_scale(trainer: Any, optimizer: Optimizer) -> Tensor | None:
@@ -217,8 +222,7 @@ def _device(module: nn.Module) -> torch.device:
 
 def _scale(trainer: Any) -> Tensor | None:
     """The AMP scaler's present scale as a tensor on its device (reading it as a number would wait for the device)."""
-    scaler = getattr(getattr(trainer, "precision_plugin", None), "scaler", None)
-    scale = getattr(scaler, "_scale", None)
+    scale = getattr(scaler(trainer), "_scale", None)
     return scale if isinstance(scale, Tensor) else None
 
 
