@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +98,32 @@ def false_discovery(p: Array, level: float) -> NDArray[np.bool_]:
     if passed.any():
         found[order[: int(np.flatnonzero(passed)[-1]) + 1]] = True
     return found
+
+
+class Settled:
+    """Whether the mean error has stopped falling fast: a class may still come while the others are being learned.
+
+    >>> settled = Settled(3)
+    >>> [settled.push(error) for error in (0.9, 0.5, 0.3, 0.29, 0.28, 0.28)]
+    [False, False, False, False, True, True]
+    """
+
+    def __init__(self, evaluations: int) -> None:
+        self.evaluations = evaluations
+        self.errors: list[float] = []
+
+    def push(self, error: float) -> bool:
+        """Take in the mean error of a pass; True when it is at least 4/5 of what it was ``evaluations - 1`` passes ago."""
+        self.errors = [*self.errors, error][-self.evaluations :]
+        return len(self.errors) == self.evaluations and error >= 0.8 * self.errors[0]
+
+    def state_dict(self) -> dict[str, list[float]]:
+        """Return plain data."""
+        return {"errors": list(self.errors)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take it back."""
+        self.errors = [float(e) for e in state["errors"]]
 
 
 def percent(share: float) -> str:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from lightning_diag.detectors._arguments import number, whole
-from lightning_diag.detectors._classes import Array, Pass, counts, percent, wilson
+from lightning_diag.detectors._classes import Array, Pass, Settled, counts, percent, wilson
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -31,11 +31,12 @@ class ClassConfused(Detector):
     Args:
         share: lower bound of that share above which the pair is confused; higher = only the worst. Default 0.2.
         others: error over all samples below which the model counts as trained; higher = sooner. Default 0.5.
-        evaluations: validation passes in a row; higher = later, surer. Default 3.
+        evaluations: validation passes in a row; higher = later, surer. Default 4.
         support: samples of a needed in a pass. Default 20.
 
     Fires when:
-        a pair is confused ``evaluations`` times in a row, after 80 steps: info; a warning where a is surely predicted as b
+        a pair is confused ``evaluations`` times in a row, after 80 steps and once the mean error has stopped falling fast:
+        info; a warning where a is surely predicted as b
         more often than as itself.
 
     False alarms:
@@ -47,12 +48,12 @@ class ClassConfused(Detector):
     Examples:
         >>> detector, matrix = ClassConfused(), np.eye(4) * 50
         >>> matrix[1] = [0, 10, 0, 40]
-        >>> for epoch in range(3):
+        >>> for epoch in range(7):
         ...     values = {"class/support": matrix.sum(1), "class/right": np.diag(matrix), "class/predicted": matrix.sum(0),
         ...               "class/confusion": matrix}
         ...     found = detector.update(Reading(100 * (epoch + 1), epoch, values, stage="validation"))
         >>> found.epoch, str(found.severity), found.where
-        (2, 'warning', ('class 1 as class 3',))
+        (6, 'warning', ('class 1 as class 3',))
 
     References:
         Wilson, Journal of the American Statistical Association 22, 1927 (the bound).
@@ -65,7 +66,7 @@ class ClassConfused(Detector):
     title: ClassVar[str] = "Two classes are confused"
     resolve_after: ClassVar[int | None] = 1
 
-    def __init__(self, share: float = 0.2, others: float = 0.5, evaluations: int = 3, support: int = 20) -> None:
+    def __init__(self, share: float = 0.2, others: float = 0.5, evaluations: int = 4, support: int = 20) -> None:
         self.share = number("share", share, 0.0, 1.0)
         self.others = number("others", others, 0.0, 1.0)
         self.evaluations = whole("evaluations", evaluations, 1)
@@ -73,6 +74,7 @@ class ClassConfused(Detector):
         super().__init__()
 
     def _reset(self) -> None:
+        self._settled = Settled(self.evaluations)
         self._rows: dict[str, int] = {}  # "a,b" -> validation passes in a row
 
     def update(self, reading: Reading) -> Finding | None:
@@ -83,7 +85,8 @@ class ClassConfused(Detector):
         low, _ = wilson(seen.confusion, np.repeat(seen.support[:, None], seen.support.size, axis=1))
         np.fill_diagonal(low, 0.0)
         low[seen.support < self.support] = 0.0
-        if seen.total_error > self.others:
+        settled = self._settled.push(seen.total_error)
+        if seen.total_error > self.others or not settled:
             low[:] = 0.0
         pairs = [(int(a), int(b)) for a, b in np.argwhere(low > self.share)]
         self._rows = {f"{a},{b}": self._rows.get(f"{a},{b}", 0) + 1 for a, b in pairs}

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from lightning_diag.detectors._arguments import number, whole
-from lightning_diag.detectors._classes import Array, Pass, counts, percent, wilson
+from lightning_diag.detectors._classes import Array, Pass, Settled, counts, percent, wilson
 from lightning_diag.detectors.base import Detector
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
@@ -33,11 +33,12 @@ class ClassNeglected(Detector):
         error: lower bound of the class's error above which it is neglected; higher = only classes that are never right.
             Default 0.75.
         others: error over all samples below which the others count as learned; higher = sooner. Default 0.35.
-        evaluations: validation passes in a row; higher = later, surer. Default 3.
+        evaluations: validation passes in a row; higher = later, surer. Default 4.
         support: samples the class needs in a pass. Default 10.
 
     Fires when:
-        both hold ``evaluations`` times in a row, after 80 steps and a quarter of the plan; warning.
+        both hold ``evaluations`` times in a row, after 80 steps and a quarter of the plan, while the mean error has
+        stopped falling fast (by less than a fifth over as many passes); warning.
 
     False alarms:
         A class of 5 samples is never judged; a hard class is one whose error stays high, which is what this says.
@@ -48,11 +49,11 @@ class ClassNeglected(Detector):
     Examples:
         >>> detector = ClassNeglected()
         >>> right = np.full(10, 28.0) * (np.arange(10) != 4)
-        >>> for epoch in range(3):
+        >>> for epoch in range(7):
         ...     values = {"class/support": np.full(10, 30.0), "class/right": right, "class/predicted": right}
         ...     found = detector.update(Reading(100 * (epoch + 1), epoch, values, stage="validation"))
         >>> found.epoch, found.where
-        (2, ('class 4',))
+        (6, ('class 4',))
 
     References:
         Wilson, Journal of the American Statistical Association 22, 1927 (the bound).
@@ -65,7 +66,7 @@ class ClassNeglected(Detector):
     title: ClassVar[str] = "A class is not learned"
     resolve_after: ClassVar[int | None] = 1
 
-    def __init__(self, error: float = 0.75, others: float = 0.35, evaluations: int = 3, support: int = 10) -> None:
+    def __init__(self, error: float = 0.75, others: float = 0.35, evaluations: int = 4, support: int = 10) -> None:
         self.error = number("error", error, 0.0, 1.0)
         self.others = number("others", others, 0.0, 1.0)
         self.evaluations = whole("evaluations", evaluations, 1)
@@ -74,13 +75,15 @@ class ClassNeglected(Detector):
 
     def _reset(self) -> None:
         self._rows: list[int] = []
+        self._settled = Settled(self.evaluations)
 
     def update(self, reading: Reading) -> Finding | None:
         """Judge one validation pass."""
         seen = counts(reading)
         low, _ = wilson(seen.support - seen.right, seen.support)
         poor = (low > self.error) & (seen.support >= self.support)
-        if seen.total_error > self.others or (reading.progress or 1.0) < EARLY:
+        settled = self._settled.push(seen.total_error)
+        if seen.total_error > self.others or not settled or (reading.progress or 1.0) < EARLY:
             poor[:] = False
         rows = np.array(self._rows) if len(self._rows) == poor.size else np.zeros(poor.size)
         rows = np.where(poor, rows + 1, 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -42,9 +44,9 @@ def test_neglected_names_the_class_and_its_rarity() -> None:
     matrix = uniform(5, 40, 0.1)
     matrix[4] = [38, 0, 0, 0, 2]
     train = [400, 400, 400, 400, 8]
-    said = judged(ClassNeglected(), [passed(e, matrix, train=train) for e in range(4)])
-    assert said[:2] == [None, None] and said[2] is not None and said[2].where == ("class 4",)
-    assert "weighted sampler" in said[2].advice[0] and "0.5 %" in said[2].message
+    said = judged(ClassNeglected(), [passed(e, matrix, train=train) for e in range(7)])
+    assert said[:6] == [None] * 6 and said[6] is not None and said[6].where == ("class 4",)
+    assert "weighted sampler" in said[6].advice[0] and "0.5 %" in said[6].message
     few = uniform(5, 40, 0.1)
     few[4] = [5, 0, 0, 0, 0]
     assert not any(judged(ClassNeglected(), [passed(e, few) for e in range(6)]))
@@ -57,11 +59,11 @@ def test_neglected_is_quiet_while_nothing_is_learned() -> None:
 def test_confused_is_a_note_and_a_warning_when_most_are_lost() -> None:
     hard = uniform(4, 100, 0.05)
     hard[1] = [0, 65, 0, 35]
-    said = judged(ClassConfused(), [passed(e, hard) for e in range(3)])
-    assert said[2] is not None and said[2].severity == Severity.INFO and said[2].where == ("class 1 as class 3",)
+    said = judged(ClassConfused(), [passed(e, hard) for e in range(7)])
+    assert said[6] is not None and said[6].severity == Severity.INFO and said[6].where == ("class 1 as class 3",)
     hard[1] = [0, 20, 0, 80]
-    said = judged(ClassConfused(), [passed(e, hard) for e in range(3)])
-    assert said[2] is not None and said[2].severity == Severity.WARNING
+    said = judged(ClassConfused(), [passed(e, hard) for e in range(7)])
+    assert said[6] is not None and said[6].severity == Severity.WARNING
     assert not any(judged(ClassConfused(), [passed(e, uniform(4, 100, 0.3)) for e in range(6)]))
     with pytest.raises(NotMeasurable, match="64 classes"):
         values = dict(passed(0, hard).values)
@@ -80,3 +82,14 @@ def test_imbalance_that_is_learned_is_a_note_and_one_that_shows_a_warning() -> N
     assert not any(judged(ClassImbalanced(), [passed(e, lost, train=[500, 500, 250]) for e in range(4)]))
     with pytest.raises(NotMeasurable, match="sampled training samples"):
         ClassImbalanced().update(passed(0, lost, train=[5, 5, 1]))
+
+
+def test_a_class_that_comes_last_is_not_neglected() -> None:
+    def growing(e: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+        matrix = uniform(6, 60, max(0.05, 0.6 * 0.7**e))
+        if e < 8:
+            matrix[5] = [60, 0, 0, 0, 0, 0]
+        return matrix
+
+    readings = [passed(e, growing(e)) for e in range(14)]
+    assert not any(judged(ClassNeglected(), readings[:6])) and not any(judged(ClassConfused(), readings[:6]))
