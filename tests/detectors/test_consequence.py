@@ -69,6 +69,7 @@ def test_plateaued() -> None:
     assert not watched([1.0 - 1e-3 * i for i in range(200)]).plateaued()
     assert not watched([1.0] * 200).plateaued()
     assert watched([max(1.0 - 1e-3 * i, 0.93) for i in range(200)]).plateaued()
+    assert not watched([max(1.0 - 1e-3 * i, 0.99) for i in range(200)]).plateaued()
     assert not watched([1.0]).plateaued()
 
 

@@ -55,6 +55,14 @@ def test_too_slow_for_its_plan_is_a_warning() -> None:
     assert first(found, Severity.WARNING) == 60
 
 
+def test_stuck_counts_without_a_known_chance_and_slow_does_not() -> None:
+    known = facts(clip_val=0.01, chance_loss=None)
+    assert first(findings(GradientAlwaysClipped(), stream(clipped(), known=known)), Severity.WARNING) == 60
+    assert (
+        first(findings(GradientAlwaysClipped(), stream(clipped(relative=0.8), known=known)), Severity.WARNING) is None
+    )
+
+
 def test_clipping_by_little_is_info() -> None:
     found = findings(GradientAlwaysClipped(), stream(clipped(shrink=1.5), known=SGD))
     assert {f.severity for f in found} == {Severity.INFO}
