@@ -76,8 +76,11 @@ class Facts:
 
     def merged(self, learned: Mapping[str, Any]) -> Facts:
         """Return these facts with new ones: names and reasons are added, everything else is replaced."""
-        kept = ("names", "unmeasured")
-        return replace(self, **{k: {**getattr(self, k), **v} if k in kept else v for k, v in learned.items()})
+        changed: dict[str, Any] = dict(learned)
+        for name in ("names", "unmeasured"):
+            if name in changed:
+                changed[name] = {**getattr(self, name), **changed[name]}
+        return replace(self, **changed)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
