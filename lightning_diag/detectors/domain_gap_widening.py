@@ -110,7 +110,8 @@ class DomainGapWidening(DomainDetector):
         rose = rise > 2 * ladder.to.se
         course = "rose from" if rose else "stood, from"
         message = (
-            f"The gap between {ladder.target} and {ladder.source} grew by {points(growth, m)} (limit {points(limit, m)}) "
+            f"The gap between {ladder.target} and {ladder.source} grew by {points(growth, m)} (limit "
+            f"{points(limit, m)}) "
             f"over {n} validation passes, to {points(ladder.gap, m)} (p={p:.2g}), while the {m} of {ladder.target} "
             f"{course} {says(self._errors[0], m)} to {says(self._errors[-1], m)}."
         )

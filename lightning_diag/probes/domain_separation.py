@@ -1,6 +1,8 @@
 """Whether features tell one group of samples from another: a linear probe and an MMD, both against permutations.
 
-Host code in NumPy; N rows, F features, P permutations.
+Host code in NumPy; N rows, F features, P permutations. Products go through ``einsum`` and the inverse through a sweep,
+on one thread: BLAS and LAPACK on all cores wait for each other in every call when data loaders keep the cores busy
+(measured on two busy cores: 0.4 to 0.9 s for one comparison, instead of 40 ms).
 """
 
 from __future__ import annotations
@@ -90,9 +92,26 @@ def ridge_scores(x: Array, labels: NDArray[np.bool_], rng: np.random.Generator) 
         fit = np.ones(len(x), dtype=bool)
         fit[held] = False
         middle = y[fit].mean(0)
-        gram = x[fit].T @ x[fit] + RIDGE * fit.sum() * np.eye(x.shape[1])
-        out[held] = x[held] @ np.linalg.solve(gram, x[fit].T @ (y[fit] - middle))
+        gram = np.einsum("ni,nj->ij", x[fit], x[fit]) + RIDGE * fit.sum() * np.eye(x.shape[1])
+        weights = np.einsum("ij,jp->ip", inverse(gram), np.einsum("nf,np->fp", x[fit], y[fit] - middle))
+        out[held] = np.einsum("nf,fp->np", x[held], weights)
     return out
+
+
+def inverse(matrix: Array) -> Array:
+    """Return the inverse of a positive definite matrix by sweeps (Goodnight, American Statistician 33, 1979).
+
+    >>> inverse(np.array([[2.0, 1.0], [1.0, 2.0]])).round(4).tolist()
+    [[0.6667, -0.3333], [-0.3333, 0.6667]]
+    """
+    a = matrix.copy()
+    for k in range(len(a)):
+        pivot, column = a[k, k], a[:, k].copy()
+        a -= np.outer(column, column / pivot)
+        a[:, k] = a[k] = column / pivot
+        a[k, k] = -1 / pivot
+    made: Array = -a
+    return made
 
 
 def auc(scores: Array, labels: NDArray[np.bool_]) -> Array:
@@ -106,16 +125,16 @@ def auc(scores: Array, labels: NDArray[np.bool_]) -> Array:
 def mmd(x: Array, labels: NDArray[np.bool_]) -> Array:
     """Return the unbiased squared MMD of each column, ``(P,)``, Gaussian kernel, width = median distance."""
     norms = (x * x).sum(1)
-    square = np.maximum(norms[:, None] + norms[None] - 2 * x @ x.T, 0)
+    square = np.maximum(norms[:, None] + norms[None] - 2 * np.einsum("if,jf->ij", x, x), 0)
     width = float(np.median(square[np.triu_indices(len(x), 1)]))
     kernel = np.exp(-square / max(width, 1e-12))
     np.fill_diagonal(kernel, 0.0)
-    one = labels.astype(np.float64)
-    m = one.sum(0)
+    one = np.ascontiguousarray(labels.T, dtype=np.float64)
+    m = one.sum(1)
     n = len(x) - m
-    toward = kernel @ one
-    within = (one * toward).sum(0)
-    cross = toward.sum(0) - within
+    toward = np.einsum("ij,pj->pi", kernel, one)
+    within = (one * toward).sum(1)
+    cross = toward.sum(1) - within
     rest = kernel.sum() - within - 2 * cross
     made: Array = within / (m * (m - 1)) + rest / (n * (n - 1)) - 2 * cross / (m * n)
     return made
