@@ -13,6 +13,9 @@ from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
 
+SETTLED = 0.25  # share of the plan after which a gap alone counts
+SURE = 6.0  # binomial errors of the validation accuracy that it must exceed
+
 
 class FitOverfitting(Detector):
     """The training loss still falls while validation has become worse than its own best.
@@ -39,8 +42,9 @@ class FitOverfitting(Detector):
 
     Fires when:
         a warning when memorized and the validation accuracy is worse, or the gap is there and the validation loss is
-        worse, or only losses are known and the loss is worse. Info when only the loss is worse while accuracy is not
-        (the model grows too sure of itself, its decisions are no worse), or when only the gap is there.
+        worse, or only losses are known and the loss is worse, or the gap alone is there by more than 6 binomial errors
+        in all of the last ``evals`` after a quarter of the plan (what is learned there does not carry over). Info when only the loss is worse while accuracy is not
+        (the model grows too sure of itself, its decisions are no worse), or when only the gap is there, smaller or earlier.
         Not judged with several optimizers or manual optimization, nor before ``evals + 2`` validations.
 
     False alarms:
@@ -177,9 +181,11 @@ class FitOverfitting(Detector):
         )
 
     def _gap(self, reading: Reading) -> Finding:
+        late = reading.progress is not None and reading.progress >= SETTLED
+        sure = min(self._gaps) > max(self.gap, SURE * _error(reading, 1 - self._error.last[-1]))
         return self.found(
             reading,
-            Severity.INFO,
+            Severity.WARNING if late and sure else Severity.INFO,
             f"The train accuracy {self._accuracy:.3f} is {self._gaps[-1]:.3f} above the validation accuracy (limit "
             f"{self.gap:g}), which has not become worse so far.",
             evidence={"value": self._gaps[-1], "limit": self.gap, "best_step": self._error.best_step},

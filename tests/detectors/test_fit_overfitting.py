@@ -73,7 +73,7 @@ def test_the_gap_and_a_worse_loss_warn() -> None:
 def test_worse_accuracy_warns() -> None:
     accuracy, train_accuracy = accuracies(fall=0.02)
     flat = np.full(EVALS, 0.6)
-    news = watch(FitOverfitting(), run(flat, accuracy, train_accuracy))
+    news = watch(FitOverfitting(), run(flat, accuracy, train_accuracy, planned_steps=None))  # the gap alone: a note
     assert worst(news) == Severity.WARNING and any("error rate" in f.message for _, f in news)
 
 
@@ -84,10 +84,18 @@ def test_a_loss_that_only_loses_calibration_is_info() -> None:
     assert "temperature" in news[-1][1].advice[1]
 
 
-def test_a_gap_alone_is_info() -> None:
+def test_a_gap_alone_warns_when_it_is_sure_and_settled() -> None:
     accuracy, train_accuracy = accuracies()
-    news = watch(FitOverfitting(), run(0.6 + np.exp(-np.arange(EVALS) / 2), accuracy, train_accuracy))
-    assert worst(news) == Severity.INFO and "which has not become worse" in news[0][1].message
+    val = 0.6 + np.exp(-np.arange(EVALS) / 2)
+    news = watch(FitOverfitting(), run(val, accuracy, train_accuracy))
+    assert worst(news) == Severity.WARNING and "which has not become worse" in news[-1][1].message
+    assert min(step for step, f in news if f.severity == Severity.WARNING) >= 250
+
+
+def test_a_gap_within_six_errors_or_without_a_plan_is_info() -> None:
+    val, (accuracy, train_accuracy) = 0.6 + np.exp(-np.arange(EVALS) / 2), accuracies()
+    assert worst(watch(FitOverfitting(), run(val, accuracy, train_accuracy, samples=80))) == Severity.INFO
+    assert worst(watch(FitOverfitting(), run(val, accuracy, train_accuracy, planned_steps=None))) == Severity.INFO
 
 
 def test_a_small_validation_set_needs_a_larger_gap() -> None:
