@@ -15,6 +15,12 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 # example -> words that its output must hold
 PROMISES = {
     "quickstart.py": ["Healthy", "lightning_diag_runs"],
+    "class_error_monitor.py": ["warning classes/imbalanced ('digit 8',)", "hardly seen in training at digit 8"],
+    "domain_gap_monitor.py": [
+        "warning domains/gap ('real', 'digit",
+        "held-out synthetic",
+        "does not look like the one",
+    ],
     "gradient_monitor.py": ["gradients/vanishing", "net.1.weight", "does not reach the first layers"],
     "stability_monitor.py": ["loss/non-finite", "batch['image'] already held one"],
 }

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader, Dataset
 
 SYNTHETIC, REAL = 0, 1
+DOMAIN_NAMES = ("synthetic", "real")
+CLASS_NAMES = tuple(f"digit {k}" for k in range(10))
 SIDE = 8  # pixels: the size of scikit-learn's digits
 SPLITS = {"train": 0.5, "val": 0.25, "test": 0.25}
 
@@ -44,7 +46,22 @@ class Digits:
         """Return the first ``n`` samples; raise ``ValueError`` when there are fewer."""
         if not 0 <= n <= len(self):
             raise ValueError(f"n must be from 0 to {len(self)}, got {n}")
-        return Digits(self.images[:n], self.labels[:n], self.domain[:n])
+        return self.only(np.arange(n))
+
+    def only(self, index: NDArray[np.integer[Any]]) -> Digits:
+        """Return the samples at these positions, in their order."""
+        return Digits(self.images[index], self.labels[index], self.domain[index])
+
+    def repeated(self, times: int) -> Digits:
+        """Return every sample ``times`` times: what is drawn at random from it comes up so much more often."""
+        return self.only(np.tile(np.arange(len(self)), times))
+
+
+class Samples(list[dict[str, Any]]):
+    """A map-style data set that says what its labels and domains are called, as torchvision's do with ``classes``."""
+
+    classes = CLASS_NAMES
+    domain_names = DOMAIN_NAMES
 
 
 def real_digits(seed: int = 0) -> dict[str, Digits]:
@@ -73,7 +90,7 @@ def batches(digits: Digits, batch_size: int = 64, *, shuffle: bool = False, seed
     import torch  # noqa: PLC0415 - slow to import
     from torch.utils.data import DataLoader  # noqa: PLC0415
 
-    samples = [
+    samples = Samples(
         {"image": image, "label": label, "domain": domain}
         for image, label, domain in zip(
             torch.from_numpy(digits.images),
@@ -81,6 +98,6 @@ def batches(digits: Digits, batch_size: int = 64, *, shuffle: bool = False, seed
             torch.from_numpy(digits.domain),
             strict=True,
         )
-    ]
+    )
     order = torch.Generator().manual_seed(seed)
     return DataLoader(cast("Dataset[Any]", samples), batch_size, shuffle=shuffle, generator=order)

@@ -17,8 +17,8 @@ CONFESSION = "Adam was given lr=2e-1 where 2e-3 was meant."
 SYNTHETIC_DIGITS = 900
 
 
-def tell(folder: Path, seed: int, teller: Teller) -> bool:
-    """Train healthy and mistaken, say what the diagnosis found; return whether it was right about both."""
+def tell(folder: Path, seed: int, teller: Teller) -> tuple[bool, list[Result]]:
+    """Train healthy and mistaken, say what was found; return whether the diagnosis was right about both, and both."""
     real = real_digits(seed)
     digits = real["train"] + synthetic_digits(SYNTHETIC_DIGITS, seed, HANDWRITTEN)
     plan = Plan("healthy", digits, real["val"], seed=seed)
@@ -30,16 +30,15 @@ def tell(folder: Path, seed: int, teller: Teller) -> bool:
     healthy = train(plan, folder)
     teller.result(healthy)
     teller.title("2  The same training, with one mistake in it")
-    stuck = train(dataclasses.replace(plan, name="stuck", lr=WRONG_LR), folder)
-    teller.result(stuck)
-    quiet, found = healthy.diagnosis.healthy, names_mistake(stuck)
+    mistaken = train(dataclasses.replace(plan, name="mistaken", lr=WRONG_LR), folder)
+    teller.result(mistaken)
+    quiet, found = healthy.diagnosis.healthy, names_mistake(mistaken)
     teller.title("What we had done")
     teller.say(CONFESSION)
     teller.say("The diagnosis found it." if found else "The diagnosis did not find it.")
     if not quiet:
         teller.say("But it was not quiet about the healthy run, as it should have been.")
-    teller.reports(healthy, stuck)
-    return quiet and found
+    return quiet and found, [healthy, mistaken]
 
 
 def names_mistake(result: Result) -> bool:

@@ -11,11 +11,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_diag.demo.data import Digits, batches
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_diag.demo.data import REAL, Digits, batches
 from lightning_diag.demo.quiet import quiet
 from lightning_diag.errors import RecordError
 
 if TYPE_CHECKING:
+    from lightning_diag.demo.module import DigitClassifier
     from lightning_diag.diagnosis import Diagnosis
 
 
@@ -47,7 +51,7 @@ class Result:
     Attributes:
         plan: what was trained.
         diagnosis: what ``Diagnostics`` says about it.
-        accuracy: on ``plan.val`` after the last epoch, 0 to 1.
+        predicted: ``(N,)`` classes of ``plan.val`` after the last epoch.
         steps: optimizer steps taken.
         run_dir: record of the run, with ``report.html``.
         logger: ``W&B`` or ``CSV``.
@@ -57,12 +61,25 @@ class Result:
 
     plan: Plan
     diagnosis: Diagnosis
-    accuracy: float
+    predicted: NDArray[np.int64]
     steps: int
     run_dir: Path
     logger: str
     log_dir: Path
     wall_s: float
+
+    def accuracy(self, domain: int = REAL) -> float:
+        """Share of a domain's validation digits that are right; NaN without any."""
+        of = self.plan.val.domain == domain
+        return float((self.predicted == self.plan.val.labels)[of].mean()) if of.any() else float("nan")
+
+    def worst(self, n: int, domain: int = REAL) -> list[tuple[int, float]]:
+        """The ``n`` digits with most errors in a domain, as ``(digit, share of errors)``."""
+        val = self.plan.val
+        wrong = (self.predicted != val.labels)[val.domain == domain]
+        labels = val.labels[val.domain == domain]
+        shares = [(int(k), float(wrong[labels == k].mean())) for k in np.unique(labels)]
+        return sorted(shares, key=lambda share: -share[1])[:n]
 
 
 def train(plan: Plan, folder: Path) -> Result:
@@ -73,43 +90,68 @@ def train(plan: Plan, folder: Path) -> Result:
     Raises:
         RecordError: the record could not be written.
     """
-    import torch  # noqa: PLC0415 - slow to import
-    from lightning.pytorch import Trainer  # noqa: PLC0415
-
-    from lightning_diag import Diagnostics  # noqa: PLC0415
-    from lightning_diag.demo.module import DigitClassifier  # noqa: PLC0415
+    from lightning_diag import Diagnostics  # noqa: PLC0415 - slow to import
 
     start = time.perf_counter()
-    with quiet(), redirect_stderr(sys.stdout), _alone(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(plan.seed)
-        module = DigitClassifier(lr=plan.lr)
+    with quiet(), redirect_stderr(sys.stdout):
         diag = Diagnostics(run_dir=folder / plan.name)
         logger = _logger(folder, plan.name)
-        trainer = Trainer(
-            accelerator="cpu",
-            max_epochs=plan.epochs,
-            callbacks=[diag],
-            logger=logger,
-            default_root_dir=folder,
-            log_every_n_steps=10,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            enable_progress_bar=False,
-        )
-        trainer.fit(module, batches(plan.train, shuffle=True, seed=plan.seed), batches(plan.val, 256))
+        module, steps = _fit(plan, folder, [diag], logger)
         kind, log_dir = _close(logger)
     if diag.run_dir is None:
         raise RecordError(f"the record of the run could not be written to {folder / plan.name}")
     return Result(
         plan,
         diag.diagnosis,
-        float(trainer.callback_metrics["val/accuracy"]),
-        trainer.global_step,
+        predict(module, plan.val),
+        steps,
         diag.run_dir,
         kind,
         log_dir,
         time.perf_counter() - start,
     )
+
+
+def accuracy_alone(plan: Plan) -> float:
+    """Train as planned, without a log, a record or ``Diagnostics``; return the share right of ``plan.val``."""
+    with quiet():
+        module, _ = _fit(plan, Path(), [], False)
+    return float((predict(module, plan.val) == plan.val.labels).mean())
+
+
+def predict(module: DigitClassifier, digits: Digits) -> NDArray[np.int64]:
+    """Return the classes a trained module sees in the digits, ``(N,)``."""
+    import torch  # noqa: PLC0415 - slow to import
+
+    with torch.no_grad():
+        predicted: NDArray[np.int64] = module(torch.from_numpy(digits.images)).argmax(1).numpy()
+    return predicted
+
+
+def _fit(plan: Plan, folder: Path, callbacks: list[Any], logger: Any) -> tuple[DigitClassifier, int]:
+    """Train on the CPU; return what was trained and the optimizer steps taken."""
+    import torch  # noqa: PLC0415 - slow to import
+    from lightning.pytorch import Trainer  # noqa: PLC0415
+
+    from lightning_diag.demo.module import DigitClassifier  # noqa: PLC0415
+
+    with _alone(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(plan.seed)
+        module = DigitClassifier(lr=plan.lr)
+        trainer = Trainer(
+            accelerator="cpu",
+            max_epochs=plan.epochs,
+            callbacks=callbacks,
+            logger=logger,
+            default_root_dir=folder,
+            log_every_n_steps=10,
+            limit_val_batches=1.0 if callbacks else 0,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+        )
+        trainer.fit(module, batches(plan.train, shuffle=True, seed=plan.seed), batches(plan.val, 256))
+    return module, int(trainer.global_step)
 
 
 @contextmanager

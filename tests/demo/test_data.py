@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -36,6 +38,25 @@ def test_take_refuses_more_than_there_is() -> None:
     assert np.array_equal(val.take(5).labels, val.labels[:5])
     with pytest.raises(ValueError, match="from 0 to 449"):
         val.take(450)
+
+
+def test_only_and_repeated_keep_a_samples_parts_together() -> None:
+    val = real_digits()["val"]
+    chosen = val.only(np.array([7, 3]))
+    assert chosen.labels.tolist() == val.labels[[7, 3]].tolist()
+    assert np.array_equal(chosen.images, val.images[[7, 3]])
+    thrice = chosen.repeated(3)
+    assert thrice.labels.tolist() == chosen.labels.tolist() * 3
+    assert np.array_equal(thrice.images, np.concatenate([chosen.images] * 3))
+    assert thrice.domain.tolist() == [REAL] * 6
+    assert len(chosen.repeated(0)) == 0
+
+
+def test_the_data_set_names_its_classes_and_domains() -> None:
+    pytest.importorskip("torch")
+    data: Any = batches(real_digits()["val"].take(3)).dataset
+    assert data.domain_names[REAL] == "real"
+    assert data.classes[4] == "digit 4"
 
 
 def test_batches_keep_image_label_and_domain_together() -> None:

@@ -26,20 +26,21 @@ WRONG = diagnose([Finding("gradients/vanishing", Severity.WARNING, 20, 0, ("head
 NOTHING = Diagnosis()
 
 
-def _run(monkeypatch: pytest.MonkeyPatch, healthy: Diagnosis, stuck: Diagnosis) -> tuple[bool, str, list[Plan]]:
+def _run(monkeypatch: pytest.MonkeyPatch, healthy: Diagnosis, mistaken: Diagnosis) -> tuple[bool, str, list[Plan]]:
     plans: list[Plan] = []
     out = io.StringIO()
 
     def train(plan: Plan, folder: Path) -> Result:
         plans.append(plan)
-        diagnosis = healthy if plan.name == "healthy" else stuck
-        if plan.name == "stuck":
+        diagnosis = healthy if plan.name == "healthy" else mistaken
+        if plan.name == "mistaken":
             assert "lr" not in out.getvalue()  # nobody is told before it was found
             assert "rate" not in out.getvalue()
-        return Result(plan, diagnosis, 0.5, 10, folder / plan.name, "CSV", folder / "csv", 1.0)
+        return Result(plan, diagnosis, plan.val.labels, 10, folder / plan.name, "CSV", folder / "csv", 1.0)
 
     monkeypatch.setattr(mistake, "train", train)
-    right = mistake.tell(Path("/tmp/demo"), 0, Teller(Console(file=out, width=200, highlight=False)))
+    right, runs = mistake.tell(Path("/tmp/demo"), 0, Teller(Console(file=out, width=200, highlight=False)))
+    assert [run.plan for run in runs] == plans
     return right, out.getvalue(), plans
 
 
@@ -47,15 +48,13 @@ def test_right_about_both(monkeypatch: pytest.MonkeyPatch) -> None:
     right, text, plans = _run(monkeypatch, FINE, RIGHT)
     assert right
     assert text.index("What we had done") < text.index("lr=2e-1") < text.index("The diagnosis found it.")
-    assert "/tmp/demo/healthy/report.html" in text
-    assert "/tmp/demo/stuck/report.html" in text
-    healthy, stuck = plans
-    assert dataclasses.replace(stuck, name=healthy.name, lr=healthy.lr) == healthy  # one thing differs
-    assert stuck.lr == mistake.WRONG_LR != healthy.lr
+    healthy, mistaken = plans
+    assert dataclasses.replace(mistaken, name=healthy.name, lr=healthy.lr) == healthy  # one thing differs
+    assert mistaken.lr == mistake.WRONG_LR != healthy.lr
 
 
 @pytest.mark.parametrize(
-    ("healthy", "stuck", "says"),
+    ("healthy", "mistaken", "says"),
     [
         (FINE, WRONG, "did not find it"),
         (FINE, FINE, "did not find it"),
@@ -63,7 +62,7 @@ def test_right_about_both(monkeypatch: pytest.MonkeyPatch) -> None:
         (NOTHING, RIGHT, "not quiet about the healthy run"),
     ],
 )
-def test_wrong_is_said_and_returned(monkeypatch: pytest.MonkeyPatch, healthy: Any, stuck: Any, says: str) -> None:
-    right, text, _ = _run(monkeypatch, healthy, stuck)
+def test_wrong_is_said_and_returned(monkeypatch: pytest.MonkeyPatch, healthy: Any, mistaken: Any, says: str) -> None:
+    right, text, _ = _run(monkeypatch, healthy, mistaken)
     assert not right
     assert says in text
