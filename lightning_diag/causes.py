@@ -85,7 +85,7 @@ CAUSES: tuple[Pattern, ...] = (
         "loss falls to chance level, that was it",
     ),
     Pattern(
-        "dead-network",
+        "dead-units",
         "units of the network are dead",
         {"activations/dead": 2.2, "activations/collapsed": 1.8},
         (
@@ -98,24 +98,24 @@ CAUSES: tuple[Pattern, ...] = (
             "classes/collapsed",
             "classes/neglected",
         ),
-        "train 50 steps with the biases set to 0 and a tenth of the learning rate: units that stay alive now died of their "
-        "start or of the first steps; then tell the two apart by changing back one of them",
+        "train 50 steps with the biases set to 0 and a tenth of the learning rate: units that stay alive now died of "
+        "their start or of the first steps; then tell the two apart by changing back one of them",
     ),
     Pattern(
-        "saturated",
+        "saturated-units",
         "activations sit in their flat region",
         {"activations/saturated": 2.0},
         ("gradients/vanishing", "updates/too-small", "loss/not-learning", "loss/plateau", "fit/underfitting"),
-        "scale the inputs to zero mean and unit variance, and train 50 steps: if the units leave the flat region it was "
-        "the inputs, otherwise the initial weights are too large",
+        "scale the inputs to zero mean and unit variance, and train 50 steps: if the units leave the flat region it "
+        "was the inputs, otherwise the initial weights are too large",
     ),
     Pattern(
         "attention-collapsed",
         "attention looks at one position only",
         {"activations/attention-collapsed": 2.0},
         ("loss/not-learning", "loss/plateau", "fit/underfitting", "gradients/vanishing"),
-        "normalize queries and keys (QK norm) and train 200 steps: if the loss falls, the logits were too large; if not, "
-        "lower the learning rate",
+        "normalize queries and keys (QK norm) and train 200 steps: if the loss falls, the logits were too large; if "
+        "not, lower the learning rate",
     ),
     Pattern(
         "vanishing-gradient",
@@ -160,8 +160,8 @@ CAUSES: tuple[Pattern, ...] = (
         "the training domain does not look like the one that counts",
         {"domains/gap": 2.2, "domains/gap-widening": 1.5, "domains/separable": 0.5},
         ("fit/overfitting", "classes/drift", "classes/confused", "classes/neglected", "classes/collapsed"),
-        "put 20 labelled samples of the domain that counts into training, drawn often: if the gap halves, looks are the "
-        "cause; if it stays, labels or the task differ between the domains",
+        "put 20 labelled samples of the domain that counts into training, drawn often: if the gap halves, looks are "
+        "the cause; if it stays, labels or the task differ between the domains",
     ),
     Pattern(
         "wrong-target",
@@ -191,25 +191,25 @@ CAUSES: tuple[Pattern, ...] = (
         "class-imbalance",
         "some classes are hardly seen in training",
         {"classes/imbalanced": 2.0, "classes/neglected": 0.8},
-        ("classes/confused", "classes/drift"),
-        "draw every class equally often for one epoch (a weighted sampler): if the rare classes' recall rises, add samples of "
-        "them; if not, look at their labels",
+        ("classes/confused", "classes/drift", "classes/collapsed", "fit/overfitting"),
+        "draw every class equally often for one epoch (a weighted sampler): if the rare classes' recall rises, add "
+        "samples of them; if not, look at their labels",
     ),
     Pattern(
         "class-drift",
         "a class is being forgotten",
         {"classes/drift": 1.5},
         ("classes/confused", "classes/neglected"),
-        "look at the samples of the class named that flipped, and at what changed in the data at that epoch; then go on from "
-        "the checkpoint before it with the class drawn twice as often",
+        "look at the samples of the class named that flipped, and at what changed in the data at that epoch; then go "
+        "on from the checkpoint before it with the class drawn twice as often",
     ),
     Pattern(
         "class-mix-up",
         "the model does not tell some classes apart",
         {"classes/neglected": 1.0, "classes/confused": 0.8, "classes/collapsed": 0.5},
         (),
-        "look at 20 samples of the class named that are taken for another: if their labels are wrong it is the data, if a "
-        "person can't tell them apart either it is the inputs, otherwise add samples that differ in just that",
+        "look at 20 samples of the class named that are taken for another: if their labels are wrong it is the data, "
+        "if a person can't tell them apart either it is the inputs, otherwise add samples that differ in just that",
     ),
     Pattern(
         "unstable",

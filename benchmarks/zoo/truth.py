@@ -31,8 +31,8 @@ RULES = frozenset(
 )  # fmt: skip
 
 PLANNED_CAUSES = frozenset({
-    "accumulating-gradients", "bad-labels", "dead-units", "saturated-units", "class-imbalance", "domain-gap",
-    "low-precision", "unnormalized-input", "unshuffled-data", "over-regularized", "bad-batch", "attention-collapsed",
+    "accumulating-gradients", "bad-labels",
+    "low-precision", "unnormalized-input", "unshuffled-data", "over-regularized", "bad-batch",
     "wrong-loss", "leakage", "gan-imbalance",
 })  # fmt: skip
 
@@ -58,7 +58,7 @@ _LABELS = ("data/label-noise", "data/conflicting-labels", "fit/overfitting")
 _lr_up = Truth(_HOT, ("learning-rate-too-high",), 0.25, must_not=("gradients/vanishing", "updates/too-small"))
 _lr_down = Truth(_SLOW, ("learning-rate-too-low",), 0.6, must_not=("gradients/vanishing", "updates/too-large"))
 _spike = Truth(("loss/spike", "loss/diverging", "updates/too-large"), ("unstable", "learning-rate-too-high"), 0.1)
-_gap = Truth(("domains/gap", "fit/overfitting"), ("domain-gap", "overfitting"), 0.5)
+_gap = Truth(("domains/gap", "fit/overfitting"), ("domain-shift", "overfitting"), 0.5)
 _unfed = Truth(("gradients/unreached", "updates/frozen"), ("disconnected",), 0.3, place=True,
                must_not=("gradients/vanishing", "activations/dead"))  # fmt: skip
 
@@ -76,7 +76,7 @@ TRUTH: dict[str, Truth] = {
         ("classes/collapsed", "classes/imbalanced", "classes/neglected", "data/label-noise", "data/conflicting-labels"),
         ("class-imbalance", "bad-labels"), 0.4, must_not=("updates/too-large",)),
     "class-imbalance": Truth(("classes/imbalanced", "classes/neglected"), ("class-imbalance",), 0.5, place=True),
-    "class-drift": Truth(("classes/drift", "classes/confused", "classes/neglected"), ("bad-labels",), 0.4, place=True),
+    "class-drift": Truth(("classes/drift", "classes/confused", "classes/neglected"), ("bad-labels", "class-drift"), 0.4, place=True),
     "init-up": Truth(
         ("loss/bad-start", "gradients/exploding", "activations/saturated", "loss/not-learning"),
         ("bad-initialization",), 0.2, must_not=("gradients/vanishing",)),
