@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from lightning_diag._guard import Guard
@@ -27,8 +26,6 @@ from lightning_diag.probes.origin import traced
 from lightning_diag.probes.parameters import TrainedParameters
 from lightning_diag.reading import Facts, Reading
 from lightning_diag.sinks.base import RunInfo, Sink
-
-LEARNED = ("task", "loss_kind", "num_classes", "chance_loss", "chance_source", "loss_floor")  # facts that take steps to know
 
 
 class Pipeline:
@@ -55,9 +52,7 @@ class Pipeline:
         guard: Guard,
         on_finding: Callable[[Finding], None] | None = None,
     ) -> None:
-        self.judge = judge
-        self.schedule = schedule
-        self.guard = guard
+        self.judge, self.schedule, self.guard = judge, schedule, guard
         self.sampling = False
         self.facts = Facts()
         self.last_step = 0
@@ -80,30 +75,17 @@ class Pipeline:
         self.facts, self._scene, self._transfer = scene.facts, scene, transfer
         self._observer = Observer(scene.module, scene.observe)
         self._parameters = TrainedParameters.of(scene.module, scene.optimizers)
-        unmeasured: dict[str, str] = {}
-        attempt = self._roster.attempt
-        for owner, probe in self._roster.every:
-            unmeasured.update(attempt(owner, probe, probe.attach, scene) or {})
-        for owner, probe in self._roster.every:
-            self.know(attempt(owner, probe, probe.facts) or {})
-        self.know({"unmeasured": unmeasured})
+        self._roster.attach(scene)
         self._teller.each_sink(lambda sink: sink.open(run))
 
     def state_dict(self) -> dict[str, Any]:
         """Return what probes and facts have learned, for a checkpoint: plain data and tensors on the CPU."""
-        return {
-            "probes": {type(p).__name__: p.state_dict() for _, p in self._roster.every if p.kept},
-            "facts": {name: getattr(self.facts, name) for name in LEARNED},
-        }
+        return {"probes": self._roster.state_dict(), "facts": self.facts.learned()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back a :meth:`state_dict` after :meth:`start`; leaves its argument alone."""
         self.know(state["facts"])
-        device = next((p.device for p in self._parameters.tensors), torch.device("cpu"))
-        for owner, probe in list(self._roster.every):
-            saved = state["probes"].get(type(probe).__name__)
-            if saved:
-                self._roster.attempt(owner, probe, probe.load_state_dict, saved, device)
+        self._roster.load_state_dict(state["probes"], self._parameters.device)
 
     def finish(self, *, failed: bool = False) -> None:
         """Drain the device, judge the end of the run, close the sinks. Safe to call twice."""
@@ -147,8 +129,7 @@ class Pipeline:
         if self.sampling and batch.observation is None and not self._from_outputs and self._scene.observe is None:
             self._look(batch)
         self._observer.drop()
-        for owner, probe in self._roster.every if self.sampling else self._roster.plain:
-            self._roster.attempt(owner, probe, probe.loss, batch)
+        self._roster.each("loss", batch, all_of_them=self.sampling)
         if batch.observation is not None or batch.captured:
             self._observed(batch)
 
@@ -176,8 +157,7 @@ class Pipeline:
             return
         self.last_step = self._step
         values, self._extra = self._extra, []
-        for owner, probe in self._roster.every if self.sampling else self._roster.plain:
-            values += self._roster.attempt(owner, probe, probe.collect) or []
+        values += self._roster.gather("collect", all_of_them=self.sampling)
         if self.sampling:
             values.append(("system/overhead_frac", np.float64(self.schedule.overhead_frac)))
             values.append(("system/interval_steps", np.float64(self.schedule.interval)))
@@ -223,9 +203,7 @@ class Pipeline:
         if not self._in_validation:
             return
         self._in_validation = False
-        values: Values = []
-        for owner, probe in self._roster.every:
-            values += self._roster.attempt(owner, probe, probe.validation_end, metrics) or []
+        values = self._roster.gather("validation_end", metrics)
         if values and self._observer is not None:
             self._transfer.submit(Packet.pack(self.last_step, epoch, -1, "validation", values))
             self._arrive(self._transfer.landed())
@@ -271,12 +249,9 @@ class Pipeline:
     def _arrive(self, packets: Iterable[HostPacket]) -> None:
         for packet, values in packets:
             reading = Reading(packet.step, packet.epoch, values, self.facts, packet.batch_idx, packet.stage)
-            for owner, probe in self._roster.learners:
-                if not values.keys().isdisjoint(probe.signals):
-                    self.know(self._roster.attempt(owner, probe, probe.learn, reading) or {})
-            self._teller.take(
-                reading if reading.facts is self.facts else dataclasses.replace(reading, facts=self.facts)
-            )
+            self._roster.learn(reading)
+            now = reading if reading.facts is self.facts else dataclasses.replace(reading, facts=self.facts)
+            self._teller.take(now)
 
     def know(self, learned: Mapping[str, Any]) -> None:
         """Take in new facts."""

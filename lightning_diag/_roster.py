@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
+
 from lightning_diag._guard import Guard
-from lightning_diag.probes.base import Probe
+from lightning_diag.probes.base import Probe, Scene, Values
+from lightning_diag.reading import Reading
 
 
 class Roster:
@@ -38,10 +41,43 @@ class Roster:
             self.lose(owner, probe, error)
             return None
 
-    def each(self, verb: str, *args: Any) -> None:
-        """Call one verb of all."""
-        for owner, probe in self.every:
+    def each(self, verb: str, *args: Any, all_of_them: bool = True) -> None:
+        """Call one verb, of all or of the plain ones."""
+        for owner, probe in self.every if all_of_them else self.plain:
             self.attempt(owner, probe, getattr(probe, verb), *args)
+
+    def gather(self, verb: str, *args: Any, all_of_them: bool = True) -> Values:
+        """Call one verb that returns values, of all or of the plain ones."""
+        values: Values = []
+        for owner, probe in self.every if all_of_them else self.plain:
+            values += self.attempt(owner, probe, getattr(probe, verb), *args) or []
+        return values
+
+    def attach(self, scene: Scene) -> None:
+        """Attach all to the module and optimizers; learn what they know of the run and what they can't measure."""
+        unmeasured: dict[str, str] = {}
+        for owner, probe in self.every:
+            unmeasured.update(self.attempt(owner, probe, probe.attach, scene) or {})
+        for owner, probe in self.every:
+            self._know(self.attempt(owner, probe, probe.facts) or {})
+        self._know({"unmeasured": unmeasured})
+
+    def learn(self, reading: Reading) -> None:
+        """Show a host reading to those that learn facts from it."""
+        for owner, probe in self.learners:
+            if not reading.values.keys().isdisjoint(probe.signals):
+                self._know(self.attempt(owner, probe, probe.learn, reading) or {})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the probes have learned, for a checkpoint."""
+        return {type(p).__name__: p.state_dict() for _, p in self.every if p.kept}
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Give attached probes back what they had learned; leaves its argument alone."""
+        for owner, probe in list(self.every):
+            saved = state.get(type(probe).__name__)
+            if saved:
+                self.attempt(owner, probe, probe.load_state_dict, saved, device)
 
     def lose(self, owner: str, probe: Probe, error: Exception) -> None:
         """Switch off a probe that raised."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 Value = NDArray[np.float64]
 STAGES = ("train", "validation", "end")
+LEARNED = ("task", "loss_kind", "num_classes", "chance_loss", "chance_source", "loss_floor")
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,10 @@ class Facts:
             if name in changed:
                 changed[name] = {**getattr(self, name), **changed[name]}
         return replace(self, **changed)
+
+    def learned(self) -> dict[str, Any]:
+        """Return the facts that take steps to know, as a resumed run needs them."""
+        return {name: getattr(self, name) for name in LEARNED}
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""

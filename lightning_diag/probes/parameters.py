@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -49,6 +50,11 @@ class TrainedParameters:
     tensors: tuple[nn.Parameter, ...]
     kinds: tuple[str, ...]
     holder: tuple[int, ...]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the first of them lies; the CPU when there is none."""
+        return self.tensors[0].device if self.tensors else torch.device("cpu")
 
     @classmethod
     def of(cls, module: nn.Module, optimizers: Sequence[Optimizer]) -> TrainedParameters:
