@@ -12,25 +12,19 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from lightning_diag import report
 from lightning_diag._guard import Guard
 from lightning_diag._judge import Judge, chosen
 from lightning_diag._pipeline import Pipeline
 from lightning_diag._schedule import Schedule
 from lightning_diag._transfer import Transfer
 from lightning_diag.detectors.base import Detector
-from lightning_diag.diagnosis import Diagnosis
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.monitors import trainer_view as view
+from lightning_diag.monitors.outlets import make_dir, sinks_of
 from lightning_diag.observation import Observation
 from lightning_diag.probes.base import Probe
-from lightning_diag.reading import Reading
-from lightning_diag.record import can_resume, new_run_dir
 from lightning_diag.sinks.base import RunInfo, Sink
-from lightning_diag.sinks.console import ConsoleSink
-from lightning_diag.sinks.logger import LoggerSink
 from lightning_diag.sinks.record import RecordSink
-from lightning_diag.sinks.wandb import WandbSink
 
 
 @dataclass
@@ -91,14 +85,15 @@ class Session:
         resumed = self._resume(saved)
         given = options.sinks
         if main and (given is None or any(isinstance(sink, RecordSink) for sink in given)):
-            self.run_dir = self._make_dir(trainer, saved)
+            self.run_dir = make_dir(trainer, options.run_dir, saved, self.guard)
+        sinks = sinks_of(trainer, self.run_dir, self.guard) if main and given is None else list(given or ())
         unique: dict[type[Probe], tuple[str, Probe]] = {}
         for owner, probe in sorted(parts.probes, key=lambda named: not named[1].configured):
             unique.setdefault(type(probe), (owner, probe))
         self.pipeline = Pipeline(
             list(unique.values()),
             self.judge,
-            self._sinks(trainer) if main else [],
+            sinks if main else [],
             self.schedule,
             self.guard,
             lambda finding: self._on_finding(trainer, finding),
@@ -116,7 +111,7 @@ class Session:
             opt.register_step_post_hook(self._after(k)) for k, opt in enumerate(scene.optimizers)
         ]
         self._index = {id(opt): k for k, opt in enumerate(scene.optimizers)}
-        # Lightning's own count is one too high after some resumes, so ours goes on from the checkpoint where there is one.
+        # Lightning's own count is one too high after some resumes, so ours goes on from the checkpoint if there is one.
         self._steps_done = view.steps_done(trainer) if resumed is None else resumed
         self._scaler = view.scaler(trainer)
         self._own_s = 0.0
@@ -220,67 +215,9 @@ class Session:
             self.guard.tell("resuming diagnostics from the checkpoint", error)
             return None
 
-    def _make_dir(self, trainer: Any, saved: Mapping[str, Any] | None) -> Path | None:
-        try:
-            old = None if saved is None else saved.get("run_dir")
-            if saved is not None and old and can_resume(Path(old), int(saved["step"])):
-                return Path(old)
-            if self.options.run_dir is not None:
-                return _free(Path(self.options.run_dir))
-            return new_run_dir(view.root_dir(trainer))
-        except Exception as error:
-            self.guard.tell("the run record", error)
-            return None
-
-    def _sinks(self, trainer: Any) -> list[Sink]:
-        if self.options.sinks is not None:
-            return list(self.options.sinks)
-        sinks: list[Sink] = [] if self.run_dir is None else [RecordSink(), _ReportSink()]
-        found_wandb = False
-        for logger in view.loggers(trainer):
-            try:
-                if view.is_wandb(logger):
-                    found_wandb = True
-                    sinks.append(WandbSink(logger.experiment))
-                else:
-                    sinks.append(LoggerSink(logger))
-            except Exception as error:
-                self.guard.tell(type(logger).__name__, error)
-        run = view.active_wandb_run()
-        if run is not None and not found_wandb:
-            sinks.append(WandbSink(run))
-        sinks.append(ConsoleSink())
-        return sinks
-
     def _on_finding(self, trainer: Any, finding: Finding) -> None:
-        if self.options.stop_on is not None and finding.severity >= self.options.stop_on and finding.status != "resolved":
+        limit = self.options.stop_on
+        if limit is not None and finding.severity >= limit and finding.status != "resolved":
             trainer.should_stop = True
         if self.options.on_finding is not None:
             self.options.on_finding(finding)
-
-
-class _ReportSink(Sink):
-    """Draws the report once the record is closed, before the console names it."""
-
-    def open(self, run: RunInfo) -> None:
-        self._run_dir = run.run_dir
-
-    def reading(self, reading: Reading) -> None:
-        """Nothing to do: the report is drawn from the record."""
-
-    def finding(self, finding: Finding) -> None:
-        """Nothing to do: the report is drawn from the record."""
-
-    def close(self, diagnosis: Diagnosis) -> None:
-        if self._run_dir is not None:
-            report.write(self._run_dir)
-
-
-def _free(path: Path) -> Path:
-    """Return the folder, or the next free ``name-2``, ``name-3`` when it holds another run's record."""
-    candidate, n = path, 1
-    while (candidate / "run.json").exists():
-        n += 1
-        candidate = path.with_name(f"{path.name}-{n}")
-    candidate.mkdir(parents=True, exist_ok=True)
-    return candidate
