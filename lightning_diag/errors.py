@@ -33,12 +33,13 @@ class RecordError(DiagnosticsError):
 
 
 class MissingExtraError(DiagnosticsError, ImportError):
-    """An optional package is missing; the message names the extra to install."""
+    """A package is missing; the message says what to install: an extra, or without one the package itself."""
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed: pip install 'lightning-diag[{extra}]'")
+    def __init__(self, package: str, extra: str | None = None) -> None:
+        wanted = package if extra is None else f"'lightning-diag[{extra}]'"
+        super().__init__(f"{package} is not installed: pip install {wanted}")
         self.package = package
         self.extra = extra
 
-    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str | None]]:
         return type(self), (self.package, self.extra)  # Exception's own would call it with the message alone

@@ -30,7 +30,12 @@ def test_a_missing_extra_says_what_to_install() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [errors.RecordError("gone"), errors.NotMeasurable("too early"), errors.MissingExtraError("wandb", "dashboards")],
+    [
+        errors.RecordError("gone"),
+        errors.NotMeasurable("too early"),
+        errors.MissingExtraError("wandb", "dashboards"),
+        errors.MissingExtraError("wandb"),
+    ],
 )
 def test_an_error_survives_the_way_between_processes(error: Exception) -> None:
     back = pickle.loads(pickle.dumps(error))

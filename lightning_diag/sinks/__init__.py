@@ -1,7 +1,7 @@
 """Where readings and findings go: the run record, W&B, any other Lightning logger, the console, memory.
 
-A sink of one's own is a subclass of :class:`Sink`, registered under the entry-point group ``lightning_diag.sinks`` or
-handed over as ``sinks=[...]``; :class:`MemorySink` is the test double.
+A sink of one's own is a subclass of :class:`Sink`, handed over as ``sinks=[...]``, which replaces the default ones;
+:class:`MemorySink` is the test double.
 """
 
 from lightning_diag.sinks.base import Sink

@@ -30,8 +30,9 @@ class WandbSink(Sink):
 
     Charts are named as in :func:`lightning_diag.signals.logged_keys` and lie over ``diag/step``, the optimizer step
     that was measured. ``diag/findings`` holds one row a rule; ``diag/classes``, ``diag/confusions`` and the heat map
-    ``diag/class_error_by_epoch`` show at most 50 classes and 100 validation passes. A finding of warning or worse becomes an alert, once a
-    severity. The summary tells ``diag/worst_severity``, ``diag/open_findings`` and, at the end, ``diag/verdict``.
+    ``diag/class_error_by_epoch`` show at most 50 classes and 100 validation passes. A finding of warning or worse
+    becomes an alert, once a severity. The summary tells ``diag/worst_severity``, ``diag/open_findings`` and, at the
+    end, ``diag/verdict``.
 
     Each key is tied to the axis by its exact name: W&B resolves overlapping globs in random order, and Lightning's
     logger defines ``*``. Rows are logged without ``step=``, which would drop rows behind the run's own counter. A
@@ -109,7 +110,7 @@ class WandbSink(Sink):
         try:
             import wandb  # noqa: PLC0415 - takes a second, and only this sink needs it
         except ImportError as error:
-            raise MissingExtraError("wandb", "wandb") from error
+            raise MissingExtraError("wandb") from error
         self._wandb = wandb
         self._call("define_metric", AXIS, hidden=True)
 
