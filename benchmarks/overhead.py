@@ -47,6 +47,7 @@ class Block(nn.Module):
             self.short = nn.Sequential(nn.Conv2d(cin, cout, 1, stride, bias=False), nn.BatchNorm2d(cout))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the scores."""
         out = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
         return self.relu(out + self.short(x))
 
@@ -71,6 +72,7 @@ class Transformer(nn.Module):
         self.register_buffer("mask", nn.Transformer.generate_square_subsequent_mask(context))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the scores."""
         h = self.token(x) + self.position.weight[: x.shape[1]]
         return self.head(self.norm(self.body(h, mask=self.mask, is_causal=True)))
 
@@ -91,11 +93,13 @@ class Task(pl.LightningModule):
         self.net, self.text = net, text
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Return the loss."""
         x, y = batch
         out = self.net(x)
         return F.cross_entropy(out.movedim(-1, 1) if self.text else out, y)
 
     def configure_optimizers(self) -> Any:
+        """AdamW, small steps."""
         return torch.optim.AdamW(self.parameters(), lr=1e-4)
 
 
@@ -129,6 +133,7 @@ class GradNormRecipe(pl.Callback):
     """Lightning's documented recipe: ``grad_norm`` in ``on_before_optimizer_step``, logged at every step."""
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        """Measure as the variant does."""
         from lightning.pytorch.utilities import grad_norm
 
         pl_module.log_dict(grad_norm(pl_module, norm_type=2))
@@ -138,6 +143,7 @@ class HandWritten(pl.Callback):
     """The hook people copy from blogs: ``p.grad.norm().item()`` and weight norm a parameter, kept in a dict."""
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        """Measure as the variant does."""
         self.last = {
             n: (p.grad.norm().item(), p.detach().norm().item())
             for n, p in pl_module.named_parameters()
@@ -149,6 +155,7 @@ class Floor(pl.Callback):
     """The least any gradient monitor can do: one fused norm and one number."""
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        """Measure as the variant does."""
         grads = [p.grad for p in pl_module.parameters() if p.grad is not None]
         self.last = torch.stack(torch._foreach_norm(grads)).norm().item()
 
@@ -160,15 +167,18 @@ class Watch(pl.Callback):
         self.log, self.freq, self.folder = log, freq, folder
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        """Open an offline run and watch."""
         import wandb
 
         self.run = wandb.init(mode="offline", dir=self.folder, settings=wandb.Settings(silent=True))
         self.run.watch(pl_module, log=self.log, log_freq=self.freq)
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        """Log a row, at which the run sends what it watched."""
         self.run.log({"step": trainer.global_step})
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+        """Close the run."""
         self.run.unwatch(pl_module)
         self.run.finish()
 
@@ -205,6 +215,7 @@ class Clock(pl.Callback):
         self.cpu = self.wall = 0.0
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Start the clock after the warm-up."""
         if trainer.global_step == self.warmup:
             self.start = time.process_time(), time.perf_counter()
 
@@ -216,6 +227,7 @@ class Stop(pl.Callback):
         self.clock = clock
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        """Read both clocks after each measured step."""
         if trainer.global_step > self.clock.warmup:
             self.clock.cpu = time.process_time() - self.clock.start[0]
             self.clock.wall = time.perf_counter() - self.clock.start[1]
@@ -278,7 +290,7 @@ def main() -> None:
         f"torch {torch.__version__}, lightning {pl.__version__}, Python {platform.python_version()}, one CPU thread, "
         f"{arguments.blocks} paired blocks, {datetime.now(timezone.utc):%Y-%m-%d}.",
         "",
-        "| net | variant | CPU ms a step (median) | ratio to bare, CPU (median) | range | ratio to bare, wall (median) |",
+        "| net | variant | CPU ms a step (median) | ratio to bare, CPU (median) | range | ratio to bare, wall |",
         "|---|---|---|---|---|---|",
     ]
     print("\n".join(head), flush=True)

@@ -34,7 +34,8 @@ class Schedule:
     def __init__(
         self, every_n_steps: int | Literal["auto"] = "auto", budget: float = 0.01, world_size: int = 1
     ) -> None:
-        if every_n_steps != "auto" and (not isinstance(every_n_steps, int) or every_n_steps < 1):
+        given: object = every_n_steps  # whatever a user may hand over
+        if given != "auto" and (not isinstance(given, int) or given < 1):
             raise ConfigurationError(f"every_n_steps must be 'auto' or an integer of at least 1, got {every_n_steps!r}")
         if not 0 < budget <= 1:
             raise ConfigurationError(f"budget must be above 0 and at most 1, got {budget!r}")

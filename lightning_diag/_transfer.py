@@ -72,7 +72,7 @@ class Transfer:
             yield from _read(self._flying.popleft())
 
     def finish(self, *, collective: bool = True) -> Iterator[HostPacket]:
-        """Yield everything, waiting for the device; with ``collective=False`` (a rank failed) unsent packets are lost."""
+        """Yield everything, waiting for the device; with ``collective=False`` (a rank failed) the rest is lost."""
         if self._waiting and (collective or self.world_size == 1):
             self._depart()
         self._waiting.clear()

@@ -72,14 +72,14 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("activation/attention_max_logit", "1", "module", "mean", (), "largest absolute attention logit"),
     Signal("activation/call_order", "1", "module", "same", (), "rank of the module's first call in the step, from 0"),
     # sampled steps: which loss this is, and what the best constant predictor would reach
-    Signal("chance/error", "1", "candidate", "mean", (), "relative difference of the loss to each recomputed candidate"),
+    Signal("chance/error", "1", "candidate", "mean", (), "relative difference of the loss to each candidate"),
     Signal("chance/loss", "loss", "candidate", "mean", (), "loss of the best constant predictor under each candidate"),
     Signal("chance/smoothing", "1", None, "mean", (), "label smoothing that would explain the loss"),
     Signal("chance/floor", "loss", None, "mean", (), "lowest loss under that label smoothing"),
     # once, at the first loss that is not finite
-    Signal("origin/input", "0 or 1", "input", "mean", (), "1 where an input tensor of the batch held a non-finite value"),
+    Signal("origin/input", "0 or 1", "input", "mean", (), "1 where an input tensor of the batch held such a value"),
     Signal("origin/weight", "0 or 1", "parameter", "mean", (), "1 where a weight was non-finite before the step"),
-    Signal("origin/module", "0 or 1", "submodule", "mean", (), "1 at the first module that made one from finite inputs"),
+    Signal("origin/module", "0 or 1", "submodule", "mean", (), "1 at the first module that made one of finite inputs"),
     # validation and run
     Signal("loss/val", "loss", None, "mean", _V, "mean validation loss of one validation pass"),
     Signal("accuracy/train", "1", None, "mean", _V, "running train accuracy, exponential mean over batches"),
@@ -91,7 +91,7 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("class/predicted", "samples", "class", "sum", (), "samples predicted as each class, (K,)"),
     Signal("class/confusion", "samples", "class", "sum", (), "true x predicted counts, (K, K), up to 64 classes"),
     Signal("class/error", "1", "class", "host", _SPREAD, "validation error of each class, NaN without samples, (K,)"),
-    Signal("class/train_support", "samples", "class", "sum", (), "training samples of each class as the loss sees them"),
+    Signal("class/train_support", "samples", "class", "sum", (), "training samples of each class as the loss saw them"),
     Signal("class/train_right", "samples", "class", "sum", (), "of these, how many were predicted as that class, (K,)"),
     # one validation pass, and the sampled training batches since the pass before; D domains, K classes
     Signal("domain/named", "0 or 1", None, "host", (), "whether any sample's domain was known"),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -8,15 +10,16 @@ from lightning_diag.packet import Packet
 
 
 def test_pack_and_unpack_is_the_identity_on_float32() -> None:
-    values = [
+    norms = torch.randn(3, 2)
+    values: list[tuple[str, torch.Tensor | np.ndarray[Any, Any]]] = [
         ("loss/train", torch.tensor(2.5, dtype=torch.float64)),
-        ("grad/parameter_norm", torch.randn(3, 2)),
+        ("grad/parameter_norm", norms),
         ("lr", np.array([1e-3])),
     ]
     packet = Packet.pack(7, 1, 3, "train", values)
     got = packet.unpack(packet.flat.numpy())
     assert got["loss/train"].shape == () and float(got["loss/train"]) == 2.5
-    assert got["grad/parameter_norm"].tolist() == values[1][1].tolist()
+    assert got["grad/parameter_norm"].tolist() == norms.tolist()
     assert got["lr"].tolist() == [float(np.float32(1e-3))]  # rounded like all that travels
     assert all(v.dtype == np.float64 for v in got.values())
 

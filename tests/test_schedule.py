@@ -47,7 +47,7 @@ def test_resume_goes_on_where_it_was() -> None:
     one, two = Schedule(7), Schedule(7)
     drive(one, 10, step_s=1.0, sample_s=0.1)
     two.load_state_dict(one.state_dict())
-    assert [s for s in range(11, 30) if two.due(s)][0] == 15
+    assert next(s for s in range(11, 30) if two.due(s)) == 15
     assert two.overhead_frac == pytest.approx(one.overhead_frac)
 
 

@@ -38,7 +38,8 @@ class Classifier(pl.LightningModule):
         self.lr, self.smoothing = lr, smoothing
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)
+        out: Tensor = self.net(x)
+        return out
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         x, y = batch

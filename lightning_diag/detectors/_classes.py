@@ -113,7 +113,7 @@ class Settled:
         self.errors: list[float] = []
 
     def push(self, error: float) -> bool:
-        """Take in the mean error of a pass; True when it is at least 4/5 of what it was ``evaluations - 1`` passes ago."""
+        """Take in the mean error of a pass; True when it is at least 4/5 of that ``evaluations - 1`` passes ago."""
         self.errors = [*self.errors, error][-self.evaluations :]
         return len(self.errors) == self.evaluations and error >= 0.8 * self.errors[0]
 

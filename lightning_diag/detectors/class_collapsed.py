@@ -21,8 +21,8 @@ class ClassCollapsed(Detector):
     """The model predicts one or few classes whatever the input.
 
     Catches:
-        Constant predictors: dead networks, a learning rate that blew up, inputs that don't reach the head, a sampler that
-        shows one class at a time.
+        Constant predictors: dead networks, a learning rate that blew up, inputs that don't reach the head, a sampler
+        that shows one class at a time.
 
     Formula:
         ``share`` = share of the most predicted class; ``H(predicted) / H(labels)``, entropies of the two histograms.
@@ -31,18 +31,19 @@ class ClassCollapsed(Detector):
         ``class/support``, ``class/predicted``, ``class/right`` after each validation pass.
 
     Args:
-        share: share of one class among the predictions above which they have collapsed. Higher = only the constant predictor. Default 0.9.
+        share: share of one class among the predictions above which they have collapsed. Higher = only the constant
+            predictor. Default 0.9.
         entropy: ratio of entropies under which they have collapsed. Higher = sooner. Default 0.35; healthy classifiers
             stay above 0.9 once they learn, 0.69 under a curriculum of half the classes (measured on small trainings).
         evaluations: validation passes in a row. Higher = later, surer.
 
     Fires when:
-        either holds and at least half of the classes with samples are never predicted rightly, ``evaluations`` times in a
-        row, after 80 steps; warning, critical from half of the plan on.
+        either holds and at least half of the classes with samples are never predicted rightly, ``evaluations`` times in
+        a row, after 80 steps; warning, critical from half of the plan on.
 
     False alarms:
-        Not judged where the labels' largest class has 2/3 of what the predictions' has: then the largest class is simply
-        the largest.
+        Not judged where the labels' largest class has 2/3 of what the predictions' has: then the largest class is
+        simply the largest.
 
     Cost:
         O(K) a validation pass.
@@ -109,8 +110,9 @@ class ClassCollapsed(Detector):
             evidence={"value": float(predicted[top]), "limit": self.share, "entropy_ratio": ratio,
                       "error": seen.total_error},
             advice=(
-                "look at 20 inputs as the model gets them, and at its outputs for them: equal outputs mean the input is lost "
-                "on the way (scale, dead layer), different ones that the decision is lost (labels, loss, sampler)",
+                "look at 20 inputs as the model gets them, and at its outputs for them: equal outputs mean the input "
+                "is lost on the way (scale, dead layer), different ones that the decision is lost (labels, loss, "
+                "sampler)",
                 "repeat the first 200 steps with a tenth of the learning rate",
                 "count the labels of 20 consecutive training batches: one class at a time means no shuffling",
             ),

@@ -35,8 +35,8 @@ class ClassConfused(Detector):
         support: samples of a needed in a pass. Default 20.
 
     Fires when:
-        a pair is confused ``evaluations`` times in a row, after 80 steps and once the mean error has stopped falling fast:
-        info; a warning where a is surely predicted as b
+        a pair is confused ``evaluations`` times in a row, after 80 steps and once the mean error has stopped falling
+        fast: info; a warning where a is surely predicted as b
         more often than as itself.
 
     False alarms:
@@ -49,8 +49,8 @@ class ClassConfused(Detector):
         >>> detector, matrix = ClassConfused(), np.eye(4) * 50
         >>> matrix[1] = [0, 10, 0, 40]
         >>> for epoch in range(7):
-        ...     values = {"class/support": matrix.sum(1), "class/right": np.diag(matrix), "class/predicted": matrix.sum(0),
-        ...               "class/confusion": matrix}
+        ...     values = {"class/support": matrix.sum(1), "class/right": np.diag(matrix),
+        ...               "class/predicted": matrix.sum(0), "class/confusion": matrix}
         ...     found = detector.update(Reading(100 * (epoch + 1), epoch, values, stage="validation"))
         >>> found.epoch, str(found.severity), found.where
         (6, 'warning', ('class 1 as class 3',))
@@ -102,14 +102,15 @@ class ClassConfused(Detector):
         return self.found(
             reading,
             Severity.WARNING if majority else Severity.INFO,
-            f"{percent(float(shares[a, b]))} of the {int(seen.support[a])} validation samples of {seen.names[a]} are taken for "
-            f"{seen.names[b]} (limit {percent(self.share)}), {percent(float(shares[a, a]))} for what they are.",
+            f"{percent(float(shares[a, b]))} of the {int(seen.support[a])} validation samples of {seen.names[a]} are "
+            f"taken for {seen.names[b]} (limit {percent(self.share)}), {percent(float(shares[a, a]))} for what they "
+            "are.",
             where=[f"{seen.names[x]} as {seen.names[y]}" for x, y in pairs[:NAMED]],
             evidence={"value": float(shares[a, b]), "limit": self.share, "right": float(shares[a, a]),
                       "samples": float(seen.support[a])},
             advice=(
-                f"look at 20 samples of {seen.names[a]} that are taken for {seen.names[b]}: wrong labels, or inputs that "
-                "don't show the difference",
+                f"look at 20 samples of {seen.names[a]} that are taken for {seen.names[b]}: wrong labels, or inputs "
+                "that don't show the difference",
                 "if the labels are right, add samples that differ only in what tells the two apart",
             ),
         )  # fmt: skip

@@ -22,7 +22,8 @@ class ClassDrift(Detector):
     """A class got worse on validation, beyond sampling noise and its own churn.
 
     Catches:
-        Forgetting and silent trade-offs: the mean error falls or stands while one class loses. Dashboards show the mean.
+        Forgetting and silent trade-offs: the mean error falls or stands while one class loses. Dashboards show
+        the mean.
 
     Formula:
         For class c at evaluation e, with ``p`` the mean error of the last two evaluations, each over ``n`` samples, and
@@ -42,7 +43,8 @@ class ClassDrift(Detector):
     Args:
         alpha: false discovery rate over all classes and evaluations of a run. Higher = earlier, more false alarms.
         effect: smallest rise of the error rate (absolute); higher = only large losses. Also at least 4 churns.
-        support: samples a class needs in each pass; fewer can't tell 20 % from chance moves. Higher = fewer classes judged.
+        support: samples a class needs in each pass; fewer can't tell 20 % from chance moves. Higher = fewer
+            classes judged.
         memory: weight of the past in the reference mean; higher = longer memory.
         trade: share of the lost samples that must go to one class that gained to call it a trade (info).
 
@@ -204,7 +206,8 @@ class ClassDrift(Detector):
         others = f", and {len(order) - 1} more classes" if len(order) > 1 else ""
         message = (
             f"{seen.names[k]}: error {percent(held['before'])} -> {percent(float(error[k]))} since epoch "
-            f"{int(held['epoch'])} (n={int(held['n'])}, p={held['p']:.2g}) while the mean {moved} at {percent(mean)}{others}."
+            f"{int(held['epoch'])} (n={int(held['n'])}, p={held['p']:.2g}) while the mean {moved} at "
+            f"{percent(mean)}{others}."
         )
         evidence: dict[str, Any] = {
             "value": float(error[k]),
@@ -230,8 +233,8 @@ class ClassDrift(Detector):
         if trades:
             return (f"look at the samples {name} lost: their labels may be ambiguous with the class that gained them",)
         return (
-            f"look at the validation samples of {name} that flipped since then, and at what changed in the data around it "
-            "(sampler, augmentation, newly added or relabelled samples)",
+            f"look at the validation samples of {name} that flipped since then, and at what changed in the data around "
+            "it (sampler, augmentation, newly added or relabelled samples)",
             f"train from the last checkpoint before it with the samples of {name} drawn twice as often",
             "lower the learning rate from that checkpoint on: if the class holds, the steps were too large for it",
         )

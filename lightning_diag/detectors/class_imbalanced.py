@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._classes import Array, Pass, counts, percent, wilson
@@ -95,13 +96,13 @@ class ClassImbalanced(Detector):
         self._row = self._row + 1 if suffering.size else 0
         return self._finding(reading, seen, total, suffering if self._row >= 2 else np.flatnonzero(rare))
 
-    def _suffering(self, seen: Pass, total: Array, rare: Array) -> Array:
+    def _suffering(self, seen: Pass, total: Array, rare: NDArray[np.bool_]) -> Array:
         frequent = total >= 0.5 * total.max()
         usual = float(seen.right[frequent].sum() / max(seen.support[frequent].sum(), 1.0))
         _, high = wilson(seen.right, seen.support)
         return np.flatnonzero(rare & (seen.support >= self.support) & (high < self.recall * usual)).astype(np.float64)
 
-    def _finding(self, reading: Reading, seen: Pass, total: Array, places: Array) -> Finding:
+    def _finding(self, reading: Reading, seen: Pass, total: Array, places: np.ndarray[Any, Any]) -> Finding:
         order = sorted((int(k) for k in places), key=lambda k: total[k])
         k = order[0]
         ratio = float(total.max() / max(total[k], 1.0))
@@ -109,9 +110,9 @@ class ClassImbalanced(Detector):
         return self.found(
             reading,
             Severity.WARNING if self._row >= 2 else Severity.INFO,
-            f"{seen.names[k]} has {percent(float(total[k] / total.sum()))} of the training samples, {ratio:.0f} times fewer than "
-            f"the largest class (limit {self.ratio:g}), and {percent(recall)} of its {int(seen.support[k])} validation samples "
-            "are recognized.",
+            f"{seen.names[k]} has {percent(float(total[k] / total.sum()))} of the training samples, {ratio:.0f} times "
+            f"fewer than the largest class (limit {self.ratio:g}), and {percent(recall)} of its {int(seen.support[k])} "
+            "validation samples are recognized.",
             where=[seen.names[i] for i in order[:NAMED]],
             evidence={"value": ratio, "limit": self.ratio, "recall": recall, "samples": float(seen.support[k])},
             advice=(

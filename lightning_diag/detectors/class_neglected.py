@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from lightning_diag.detectors._arguments import number, whole
-from lightning_diag.detectors._classes import Array, Pass, Settled, counts, percent, wilson
+from lightning_diag.detectors._classes import Pass, Settled, counts, percent, wilson
 from lightning_diag.detectors.base import Detector
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
@@ -91,7 +91,7 @@ class ClassNeglected(Detector):
         places = np.flatnonzero(rows >= self.evaluations)
         return self._finding(reading, seen, places) if places.size else None
 
-    def _finding(self, reading: Reading, seen: Pass, places: Array) -> Finding:
+    def _finding(self, reading: Reading, seen: Pass, places: np.ndarray[Any, Any]) -> Finding:
         order = sorted((int(k) for k in places), key=lambda k: -float(seen.error[k]))
         worst = order[0]
         train = reading.vector("class/train_support")
@@ -101,15 +101,17 @@ class ClassNeglected(Detector):
         seen_in_training = f", {percent(share)} of the training samples seen" if known else ""
         more = f"; so are {len(order) - 1} more classes" if len(order) > 1 else ""
         first = (
-            f"draw the samples of {seen.names[worst]} as often as those of the others (a weighted sampler) for one epoch"
+            f"draw the samples of {seen.names[worst]} as often as those of the others (a weighted sampler) for one "
+            "epoch"
             if rare
-            else f"look at 20 training samples labelled {seen.names[worst]}, and at what its validation samples are taken for"
+            else f"look at 20 training samples labelled {seen.names[worst]}, and at what its validation samples are "
+            "taken for"
         )
         return self.found(
             reading,
             Severity.WARNING,
-            f"{seen.names[worst]} is wrong in {percent(float(seen.error[worst]))} of its {int(seen.support[worst])} validation "
-            f"samples (limit {percent(self.error)}) while the mean error is {percent(seen.total_error)}"
+            f"{seen.names[worst]} is wrong in {percent(float(seen.error[worst]))} of its {int(seen.support[worst])} "
+            f"validation samples (limit {percent(self.error)}) while the mean error is {percent(seen.total_error)}"
             f"{seen_in_training}{more}.",
             where=[seen.names[k] for k in order[:NAMED]],
             evidence={"value": float(seen.error[worst]), "limit": self.error, "mean_error": seen.total_error,

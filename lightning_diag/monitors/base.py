@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import lightning.pytorch as pl
@@ -17,16 +17,14 @@ from lightning_diag.finding import Finding
 from lightning_diag.monitors import trainer_view as view
 from lightning_diag.monitors.session import Options, Parts, Session
 
-if find_spec("pytorch_lightning") is not None:
+if TYPE_CHECKING or find_spec("pytorch_lightning") is None:
+    _Callback = pl.Callback
+else:
     # Once a callback has a state, Lightning rejects one that isn't of its own namespace.
     import pytorch_lightning
 
     class _Callback(pl.Callback, pytorch_lightning.Callback):
         """A callback of both packages."""
-else:
-
-    class _Callback(pl.Callback):  # type: ignore[no-redef]
-        """A callback of the one package there is."""
 
 
 _sessions: WeakKeyDictionary[Any, Session] = WeakKeyDictionary()

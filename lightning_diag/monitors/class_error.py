@@ -21,7 +21,8 @@ class ClassErrorMonitor(Monitor):
     Rules: ``classes/*``.
 
     Args:
-        class_names: names in the order of the classes; default the data set's ``classes`` or ``class 0``, ``class 1`` ...
+        class_names: names in the order of the classes; default the data set's ``classes``, or ``class 0``,
+            ``class 1`` ...
 
     Example:
         >>> ClassErrorMonitor(class_names=["cat", "dog"]).class_names

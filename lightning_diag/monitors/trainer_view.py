@@ -45,7 +45,7 @@ def scene(trainer: Any, module: nn.Module, observe: Callable[[Any, Any, Any], Ob
 
 
 def plan(trainer: Any) -> dict[str, Any]:
-    """Return the facts about the plan. Only once training starts: asking earlier would build the user's loaders early."""
+    """Return the facts about the plan. Only once training starts: earlier it would build the user's loaders."""
     return {
         "planned_steps": _planned(trainer),
         "steps_per_epoch": _steps_per_epoch(trainer),
@@ -149,7 +149,8 @@ def safe_name(name: str) -> str:
 
 
 def _raw(optimizer: Any) -> Optimizer:
-    return getattr(optimizer, "_optimizer", None) or getattr(optimizer, "optimizer", None) or optimizer
+    raw: Optimizer = getattr(optimizer, "_optimizer", None) or getattr(optimizer, "optimizer", None) or optimizer
+    return raw
 
 
 def _planned(trainer: Any) -> int | None:
@@ -167,7 +168,8 @@ def _steps_per_epoch(trainer: Any) -> int | None:
     batches = getattr(trainer, "num_training_batches", None)
     if batches is None or not math.isfinite(batches) or batches <= 0:
         return None
-    return math.ceil(batches / accumulate(trainer))
+    steps: int = math.ceil(batches / accumulate(trainer))
+    return steps
 
 
 def _batch_size(trainer: Any) -> int | None:
@@ -229,4 +231,3 @@ def _scale(trainer: Any) -> Tensor | None:
 def metrics(trainer: Any) -> dict[str, Tensor]:
     """Return what the user logged, as tensors."""
     return {k: v for k, v in trainer.callback_metrics.items() if isinstance(v, Tensor)}
-

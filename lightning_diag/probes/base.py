@@ -42,7 +42,8 @@ class Scene:
         optimizers: the torch optimizers, in the trainer's order.
         facts: what is known of the run.
         automatic: whether Lightning drives the optimizer.
-        inverse_scale: returns the factor that unscales gradients an AMP scaler has scaled, as a tensor; None = unscaled.
+        inverse_scale: returns the factor that unscales gradients an AMP scaler has scaled, as a tensor; None =
+            unscaled.
         observe: the user's own ``observe`` callable.
         loaders: returns the training and the validation loaders, as far as they exist by then.
     """

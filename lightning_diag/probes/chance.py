@@ -24,6 +24,7 @@ DENSE = 64  # sampled batches that are all recomputed; by then the loss is recog
 SPARSE = 10  # afterwards every so many of them refine the chance level
 MAX_CLASSES = 65_536
 MAX_SMOOTHING = 0.5
+SOURCES = {"c": "entropy of the labels", "b": "entropy of the labels", "m": "variance of the target"}  # by first letter
 
 
 class ChanceProbe(Probe):
@@ -122,9 +123,7 @@ class ChanceProbe(Probe):
             "chance_loss": level,
             "loss_floor": floor,
             "task": "classification" if kind.startswith(("cross", "bce", "mse (one")) else "regression",
-            "chance_source": {"c": "entropy of the labels", "b": "entropy of the labels", "m": "variance of the target"}.get(
-                kind[0], "spread of the target"
-            ),
+            "chance_source": SOURCES.get(kind[0], "spread of the target"),
         }
         if self._classes:
             known["num_classes"] = self._classes

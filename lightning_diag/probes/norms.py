@@ -42,7 +42,8 @@ def total_norm(norms: Tensor) -> Tensor:
     """Return the global L2 norm, a scalar, from per-tensor norms ``(P,)``; scaled so that squares don't overflow."""
     largest = norms.max() if norms.numel() else norms.new_zeros(())
     safe = torch.where((largest > 0) & torch.isfinite(largest), largest, torch.ones_like(largest))
-    return torch.linalg.vector_norm(norms / safe) * safe
+    scaled: Tensor = torch.linalg.vector_norm(norms / safe)
+    return scaled * safe
 
 
 def _norms(dense: list[Tensor]) -> Sequence[Tensor]:

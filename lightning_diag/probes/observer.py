@@ -136,7 +136,7 @@ def find_input(batch: Any) -> Tensor | None:
 
 
 def as_logits(output: Tensor, target: Tensor) -> Tensor | None:
-    """Return ``output`` as ``(B, K, *D)`` when it can be class scores for an integer ``target`` ``(B, *D)``, else None."""
+    """Return ``output`` as ``(B, K, *D)`` when it can be scores of classes for integer ``(B, *D)``, else None."""
     if target.is_floating_point() or target.dtype == torch.bool or target.is_complex():
         return None
     if not output.is_floating_point() or output.ndim != target.ndim + 1 or output.shape[:1] != target.shape[:1]:
@@ -159,7 +159,8 @@ def _from_outputs(outputs: Any) -> Observation | None:
         logits = logits.detach()
         moved = as_logits(logits, target)
         logits = logits if moved is None else moved
-    return Observation(target=target, logits=logits, preds=None if preds is None else preds.detach(), **_extras(outputs))
+    preds = None if preds is None else preds.detach()
+    return Observation(target=target, logits=logits, preds=preds, **_extras(outputs))
 
 
 def _extras(data: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What W&B shows of classes beside scalars: a table, the top confusions, and a heat map of error by class over passes."""
+"""What W&B shows of classes beside scalars: a table, top confusions, and a heat map of error by class over passes."""
 
 from __future__ import annotations
 
@@ -97,8 +97,10 @@ class ClassHistory:
             cells.append(f'<text x="150" y="{y * CELL + 23}" text-anchor="end">{label}</text>')
             for x, error in enumerate(self._errors):
                 value = float(error[k])
-                fill = "#ddd" if np.isnan(value) else f"rgb({int(255 - 215 * value)},{int(245 - 190 * value)},{int(250 - 110 * value)})"
-                said = "no samples" if np.isnan(value) else f"{100 * value:.1f} % wrong"
+                fill, said = "#ddd", "no samples"
+                if not np.isnan(value):
+                    fill = f"rgb({int(255 - 215 * value)},{int(245 - 190 * value)},{int(250 - 110 * value)})"
+                    said = f"{100 * value:.1f} % wrong"
                 cells.append(
                     f'<rect x="{155 + x * CELL}" y="{y * CELL + 15}" width="{CELL}" height="{CELL}" fill="{fill}">'
                     f"<title>{label}, epoch {self._epochs[x]}: {said}</title></rect>"

@@ -65,9 +65,9 @@ def test_confused_is_a_note_and_a_warning_when_most_are_lost() -> None:
     said = judged(ClassConfused(), [passed(e, hard) for e in range(7)])
     assert said[6] is not None and said[6].severity == Severity.WARNING
     assert not any(judged(ClassConfused(), [passed(e, uniform(4, 100, 0.3)) for e in range(6)]))
+    values = dict(passed(0, hard).values)
+    del values["class/confusion"]
     with pytest.raises(NotMeasurable, match="64 classes"):
-        values = dict(passed(0, hard).values)
-        del values["class/confusion"]
         ClassConfused().update(Reading(100, 0, values, stage="validation"))
 
 

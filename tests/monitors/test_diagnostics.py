@@ -74,9 +74,7 @@ def test_the_loss_is_undivided_and_counted_by_optimizer_step(accumulate: int, tm
             return loss
 
     memory = MemorySink()
-    fit(
-        Telling(), [Diagnostics(sinks=[memory], strict=True)], tmp_path, steps=10, accumulate_grad_batches=accumulate
-    )
+    fit(Telling(), [Diagnostics(sinks=[memory], strict=True)], tmp_path, steps=10, accumulate_grad_batches=accumulate)
     got = [r.scalar("loss/train") for r in memory.readings if "loss/train" in r]
     want = np.array(seen).reshape(10, accumulate).mean(1)
     assert got == pytest.approx(want, rel=1e-6)
@@ -140,7 +138,9 @@ def test_stop_and_resume_gives_what_one_run_gives(lr: float, tmp_path: Path) -> 
         diag = Diagnostics(strict=True, every_n_steps=5, run_dir=tmp_path / folder, ignore="activations")
         torch.manual_seed(0)
         module = Classifier(lr=lr, dropout=0.0)
-        keep = ModelCheckpoint(tmp_path / "checkpoints", filename="{epoch}", every_n_epochs=1, save_top_k=-1, save_on_train_epoch_end=True)
+        keep = ModelCheckpoint(
+            tmp_path / "checkpoints", filename="{epoch}", every_n_epochs=1, save_top_k=-1, save_on_train_epoch_end=True
+        )
         fit(module, [diag, keep], tmp_path, steps=184, train=ordered, ckpt_path=ckpt, enable_checkpointing=True)
         assert diag.run_dir is not None
         return diag, [r.step for r in load(diag.run_dir).readings() if r.stage == "train"]
@@ -166,7 +166,7 @@ def test_two_fits_on_one_callback_make_two_records(tmp_path: Path) -> None:
 def test_copies_and_pickles_are_fresh(tmp_path: Path) -> None:
     diag = Diagnostics(run_dir=tmp_path / "run")
     fit(Classifier(), [diag], tmp_path, steps=5)
-    for twin in (copy.deepcopy(diag), pickle.loads(pickle.dumps(diag))):  # noqa: S301 - our own
+    for twin in (copy.deepcopy(diag), pickle.loads(pickle.dumps(diag))):
         assert twin.findings == [] and twin.run_dir is None
         assert diag.run_dir == tmp_path / "run"
 
@@ -184,8 +184,9 @@ def test_the_other_namespace_with_checkpoints(tmp_path: Path) -> None:
             return torch.optim.SGD(self.parameters(), 0.1)
 
     diag = Diagnostics(strict=True)
+    callbacks: list[Any] = [diag]  # for mypy it is a callback of the one namespace
     trainer = pytorch_lightning.Trainer(
-        max_steps=20, accelerator="cpu", logger=False, callbacks=[diag], default_root_dir=str(tmp_path),
+        max_steps=20, accelerator="cpu", logger=False, callbacks=callbacks, default_root_dir=str(tmp_path),
         enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(Other(), loader())

@@ -58,7 +58,8 @@ class Manual(Classifier):
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         x, y = batch
-        for optimizer in self.optimizers():
+        optimizers: Any = self.optimizers()
+        for optimizer in optimizers:
             loss = F.cross_entropy(self.net(x), y)
             optimizer.zero_grad()
             self.manual_backward(loss)

@@ -75,7 +75,9 @@ def test_a_planted_fault_leaves_the_run_alone(
     assert len(told) == 1, [r.getMessage() for r in caplog.records]
 
 
-def test_the_other_monitors_stay_alive_and_the_coverage_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_other_monitors_stay_alive_and_the_coverage_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(GradientProbe, "before_update", broken)
     diag = Diagnostics(every_n_steps=1, sinks=[])
     fit(Classifier(), [diag], tmp_path, steps=80)
@@ -166,7 +168,7 @@ def test_a_nan_batch_is_traced_to_the_input(tmp_path: Path) -> None:
 def test_an_empty_loader(tmp_path: Path) -> None:
     empty = DataLoader(TensorDataset(torch.empty(0, 64), torch.empty(0, dtype=torch.long)))
     diag = Diagnostics(strict=True)
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="Total length of"):
         fit(Classifier(), [diag], tmp_path, train=empty)
     assert not diag.diagnosis.healthy
 

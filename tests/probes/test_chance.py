@@ -21,7 +21,8 @@ CLASSES = 5
 def learned(make: Callable[[torch.Generator], Batch], steps: int = 30, precision: str = "32-true") -> dict[str, Any]:
     probe = ChanceProbe()
     probe.attach(Scene(torch.nn.Identity(), [], Facts(precision=precision)))
-    generator, known = torch.Generator().manual_seed(0), {}
+    generator = torch.Generator().manual_seed(0)
+    known: dict[str, Any] = {}
     for step in range(steps):
         probe.observed(make(generator))
         packet = Packet.pack(step, 0, step, "train", probe.collect())

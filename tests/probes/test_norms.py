@@ -12,9 +12,7 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("fused", [True, False])
-def test_norms_agree_with_a_float64_reference(
-    dtype: torch.dtype, fused: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_norms_agree_with_a_float64_reference(dtype: torch.dtype, fused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not fused:
         monkeypatch.delattr(torch, "_foreach_norm")
     generator = torch.Generator().manual_seed(0)
@@ -28,7 +26,9 @@ def test_half_precision_does_not_overflow() -> None:
 
 
 def test_mixed_types_missing_empty_and_sparse() -> None:
-    sparse = torch.sparse_coo_tensor([[0, 0, 2]], [3.0, 1.0, 3.0], (4,), check_invariants=False)
+    sparse = torch.sparse_coo_tensor(
+        torch.tensor([[0, 0, 2]]), torch.tensor([3.0, 1.0, 3.0]), (4,), check_invariants=False
+    )
     got = l2_norms([torch.ones(4), None, torch.empty(0), torch.ones(9, dtype=torch.float64), sparse], CPU)
     assert got.tolist() == [2.0, 0.0, 0.0, 3.0, 5.0]
     assert l2_norms([], CPU).shape == (0,)

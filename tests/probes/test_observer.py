@@ -18,7 +18,8 @@ class Model(nn.Module):
         self.body, self.head = nn.Linear(4, 5), nn.Linear(5, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.body(x))
+        out: Tensor = self.head(self.body(x))
+        return out
 
 
 @pytest.mark.parametrize("batch", [(X, Y), [X, Y], {"x": X, "label": Y}, {"image": X, "targets": Y, "domain": "real"}])

@@ -22,7 +22,8 @@ class Model(nn.Module):
         self.last = nn.Linear(4, 2)
 
     def forward(self, x: Tensor, scale: float = 1.0) -> Tensor:
-        return self.last(self.middle(self.first(x) * scale))
+        out: Tensor = self.last(self.middle(self.first(x) * scale))
+        return out
 
 
 def traced(model: nn.Module, *args: Any, **kwargs: Any) -> str | None:
