@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
 
 from lightning_diag._guard import Guard
@@ -12,7 +12,7 @@ from lightning_diag.reading import Facts, Reading
 from lightning_diag.sinks.base import Sink
 
 BLOCK = 64  # steps whose losses may wait to be judged together ...
-WAIT_S = 0.05  # ... and seconds since the last were: slower steps don't wait at all
+WAIT_S = 0.2  # ... and seconds since the last were: slower steps don't wait at all
 
 
 class Teller:
@@ -57,7 +57,7 @@ class Teller:
     def take(self, reading: Reading) -> None:
         """Judge a reading now, after those that wait."""
         self.settle()
-        self._judge(reading)
+        self._judge([reading])
 
     def settle(self) -> None:
         """Judge what waits."""
@@ -66,8 +66,10 @@ class Teller:
             return
         self._waiting = []
         start = perf_counter()
-        for step, epoch, batch_idx, loss, facts in waiting:
-            self._judge(Reading(step, epoch, {"loss/train": loss}, facts, batch_idx))
+        self._judge(
+            Reading(step, epoch, {"loss/train": loss}, facts, batch_idx)
+            for step, epoch, batch_idx, loss, facts in waiting
+        )
         self._settled_at = perf_counter()
         self.late_s += self._settled_at - start
         self.late_steps += len(waiting)
@@ -86,17 +88,25 @@ class Teller:
             except Exception as error:
                 self._drop(sink, error)
 
-    def _judge(self, reading: Reading) -> None:
-        reading = self.judge.enrich(reading)
-        changes = self.judge.update(reading)
-        for sink in self.sinks:
-            try:
-                sink.reading(reading)
-            except Exception as error:
-                self._drop(sink, error)
-        for finding in changes:
-            self.each_sink(lambda sink, finding=finding: sink.finding(finding))  # type: ignore[misc]
-            self._tell_user(finding)
+    def _judge(self, readings: Iterable[Reading]) -> None:
+        """Judge readings in their order; a finding is told after the reading it was found at, before the next."""
+        judge = self.judge
+        judged: list[Reading] = []
+        for reading in readings:
+            reading = judge.enrich(reading)
+            judged.append(reading)
+            changes = judge.update(reading)
+            if changes:
+                self._hand_on(judged)
+                judged = []
+                for finding in changes:
+                    self.each_sink(lambda sink, finding=finding: sink.finding(finding))  # type: ignore[misc]
+                    self._tell_user(finding)
+        self._hand_on(judged)
+
+    def _hand_on(self, readings: Sequence[Reading]) -> None:
+        if readings:
+            self.each_sink(lambda sink: sink.block(readings))
 
     def _drop(self, sink: Sink, error: Exception) -> None:
         self.sinks = [other for other in self.sinks if other is not sink]  # a new list: somebody walks over the old one

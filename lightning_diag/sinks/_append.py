@@ -14,7 +14,7 @@ _BLOCK = 65536
 
 
 class AppendFile:
-    """A file opened for appending, unbuffered: one ``os.write`` a line, so that a killed process loses none.
+    """A file opened for appending, unbuffered: whole lines go out with one ``os.write``, a killed process loses none.
 
     What the system has taken stays even after ``kill -9``; it isn't forced onto the disk (``fsync`` can take seconds on
     a busy disk), so a machine that loses power may lose the last moments.
@@ -40,7 +40,7 @@ class AppendFile:
             raise RecordError(f"{path} can't be written: {error}") from error
 
     def write(self, line: bytes) -> None:
-        """Append one line, which ends with a newline; after an error the file ends with the line before it."""
+        """Append whole lines, each with its newline; after an error the file ends with the line before them."""
         try:
             if os.fstat(self.fd).st_nlink == 0:  # else the line would go into a file nobody can open any more
                 raise FileNotFoundError("it was removed during the run")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,8 +32,8 @@ class RunInfo:
 class Sink(ABC):
     """A place readings and findings go to. Runs on rank 0 only; may raise (the caller disables it and tells once).
 
-    Two methods must be written; ``open`` and ``close`` may be. After ``close`` a sink may be opened again (a second
-    ``fit`` on the same trainer).
+    Two methods must be written; ``open``, ``close`` and ``block`` may be. After ``close`` a sink may be opened again (a
+    second ``fit`` on the same trainer).
     """
 
     def open(self, run: RunInfo) -> None:  # noqa: B027 - optional
@@ -42,6 +42,11 @@ class Sink(ABC):
     @abstractmethod
     def reading(self, reading: Reading) -> None:
         """Take one reading (host signals included), in the order of steps."""
+
+    def block(self, readings: Sequence[Reading]) -> None:
+        """Take readings that were judged together, in the order of steps; a sink may do so in fewer calls."""
+        for reading in readings:
+            self.reading(reading)
 
     @abstractmethod
     def finding(self, finding: Finding) -> None:
