@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lightning-diag {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    commands.add_parser("demo", help="watch it find a planted mistake (half a minute, CPU, no network)")
+    commands.add_parser("demo", help="watch it find a mistake and a domain gap (half a minute, CPU, no network)")
 
     report = commands.add_parser("report", help="write report.html of a run again and print its path")
     report.add_argument("record", metavar="RUN", type=Path, help="run directory: it holds run.json")

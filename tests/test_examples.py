@@ -15,6 +15,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 # example -> words that its output must hold
 PROMISES = {
     "quickstart.py": ["Healthy", "lightning_diag_runs"],
+    "activation_monitor.py": ["activations/dead", "units of the network are dead at second.1"],
     "class_error_monitor.py": ["warning classes/imbalanced ('digit 8',)", "hardly seen in training at digit 8"],
     "domain_gap_monitor.py": [
         "warning domains/gap ('real', 'digit",
