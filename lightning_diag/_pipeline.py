@@ -118,13 +118,22 @@ class Pipeline:
         if self.sampling:
             self._roster.each("batch_start", self._batch)
 
-    def loss(self, loss: Tensor) -> None:
+    def number(self, loss: Tensor) -> float | None:
+        """Return a loss as a number where nothing else is wanted of it and reading it costs no waiting."""
+        return None if self.sampling else self._transfer.at_once(loss)
+
+    def loss(self, loss: Tensor | float) -> None:
         """The undivided, unscaled, detached loss of the micro-batch is known; backward comes next."""
         batch = self._batch
         if batch is None or self._observer is None:
             return
-        batch.loss = loss
-        if not self._traced and is_finite_now(loss) is False:
+        if isinstance(loss, Tensor):
+            batch.loss = loss
+            finite = is_finite_now(loss)
+        else:
+            batch.number = loss
+            finite = loss - loss == 0.0
+        if finite is False and not self._traced:
             self._trace(batch)
         if self.sampling and batch.observation is None and not self._from_outputs and self._scene.observe is None:
             self._look(batch)
@@ -209,13 +218,11 @@ class Pipeline:
             self._arrive(self._transfer.landed())
 
     def _depart(self, batch_idx: int, values: Values) -> None:
-        """Send the step's packet and judge what has arrived; a loss alone takes the short way where there is one."""
+        """Send the step's packet and judge what has arrived; a number alone needs no packet."""
         name, value = values[0]
-        if len(values) == 1 and name == "loss/train" and isinstance(value, Tensor):
-            loss = self._transfer.at_once(value)
-            if loss is not None:
-                self._teller.loss(self._step, self._epoch, batch_idx, loss, self.facts)
-                return
+        if len(values) == 1 and isinstance(value, float) and name == "loss/train":
+            self._teller.loss(self._step, self._epoch, batch_idx, value, self.facts)
+            return
         packet = Packet.pack(self._step, self._epoch, batch_idx, "train", values)
         self._transfer.submit(packet, urgent=self.sampling)
         self._arrive(self._transfer.landed())

@@ -7,6 +7,7 @@ memory in one asynchronous copy and read when the copy has landed; only :meth:`T
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections import deque
 from collections.abc import Iterator
@@ -125,6 +126,11 @@ def is_finite_now(value: Tensor) -> bool | None:
     if value.ndim == 0:  # a loss at every step: a tenth of the time
         return math.isfinite(value.item())
     return bool(torch.isfinite(value).all())
+
+
+def rounded(value: float) -> float:
+    """Return a number rounded to float32, as everything that travels is: a record replays to the very same numbers."""
+    return ctypes.c_float(value).value
 
 
 def wait_for(value: Tensor) -> NDArray[np.float64]:

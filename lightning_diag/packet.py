@@ -39,7 +39,12 @@ class Packet:
 
     @classmethod
     def pack(
-        cls, step: int, epoch: int, batch_idx: int, stage: str, values: Sequence[tuple[str, Tensor | NDArray[Any]]]
+        cls,
+        step: int,
+        epoch: int,
+        batch_idx: int,
+        stage: str,
+        values: Sequence[tuple[str, Tensor | NDArray[Any] | float]],
     ) -> Packet:
         """Make a packet of ``(signal, tensor or host array)`` pairs: one concatenation, no sync.
 
@@ -67,6 +72,6 @@ class Packet:
         return values
 
 
-def _as_measured(value: NDArray[Any]) -> NDArray[np.float64]:
+def _as_measured(value: NDArray[Any] | float) -> NDArray[np.float64]:
     """Round to float32 like everything that travels, so that a record replays to the very same numbers."""
     return np.asarray(value, dtype=np.float32).astype(np.float64)

@@ -137,7 +137,8 @@ class Session:
 
     def loss(self, trainer: Any, module: nn.Module, loss: Tensor) -> None:
         """Backward is about to run on this loss."""
-        self.pipeline.loss(view.undivided(trainer, module, loss, self._scaler))
+        number = self.pipeline.number(loss) if self._scaler is None else None
+        self.pipeline.loss(view.undivided(trainer, module, loss if number is None else number, self._scaler))
 
     def before_update(self, optimizer: Optimizer) -> None:
         """Gradients are complete, unscaled and not yet clipped."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lightning_diag._transfer import rounded
 from lightning_diag.observation import Observation
 from lightning_diag.probes.base import Loader, Scene
 from lightning_diag.reading import Facts
@@ -84,14 +85,14 @@ def accumulate(trainer: Any) -> int:
     return int(getattr(trainer, "accumulate_grad_batches", 1) or 1)
 
 
-def undivided(trainer: Any, module: nn.Module, loss: Tensor, scaler: Any) -> Tensor:
+def undivided(trainer: Any, module: nn.Module, loss: Tensor | float, scaler: Any) -> Tensor | float:
     """Undo what Lightning did to a loss before backward: the division by accumulation, the AMP loss scale."""
-    value = loss.detach()
+    value = loss.detach() if isinstance(loss, Tensor) else loss
     factor = trainer.accumulate_grad_batches  # a scheduler may change it during the run
     if factor != 1 and getattr(module, "automatic_optimization", True):
-        value = value * factor
+        value = value * factor if isinstance(value, Tensor) else rounded(value * factor)
     scale = None if scaler is None else getattr(scaler, "_scale", None)
-    return value.float() / scale if isinstance(scale, Tensor) else value
+    return value.float() / scale if isinstance(scale, Tensor) and isinstance(value, Tensor) else value
 
 
 def scaler(trainer: Any) -> Any | None:

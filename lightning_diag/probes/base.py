@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from lightning_diag.observation import Observation
 from lightning_diag.reading import Facts, Reading
 
-Values = list[tuple[str, Tensor | NDArray[Any]]]
+Values = list[tuple[str, Tensor | NDArray[Any] | float]]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ class Batch:
         batch_idx: its index in the epoch.
         loader: index (validation) or name of its loader.
         loss: the undivided loss handed to backward, detached; None before it is known and in validation.
+        number: the same as a number, instead of ``loss``, on a step that is not sampled and where reading it is free.
         outputs: what the step returned; None before.
         observation: predictions and targets, once they are known.
         captured: outputs of the outermost module calls, last first, while they are known.
@@ -75,6 +76,7 @@ class Batch:
     batch_idx: int
     loader: int | str = 0
     loss: Tensor | None = None
+    number: float | None = None
     outputs: Any = None
     observation: Observation | None = None
     captured: Sequence[Tensor] = ()
@@ -115,7 +117,7 @@ class Probe(ABC):  # noqa: B024 - every verb is optional, a probe writes those i
         """A training batch is about to be used."""
 
     def loss(self, batch: Batch) -> None:
-        """The loss is known (``batch.loss``), backward comes next."""
+        """The loss is known (``batch.loss`` or ``batch.number``), backward comes next."""
 
     def observed(self, batch: Batch) -> None:
         """Predictions and targets of the batch are known (``batch.observation``)."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_diag._transfer import rounded
 from lightning_diag.probes.base import Batch, Probe, Scene, Values
 
 
@@ -23,14 +24,20 @@ class LossProbe(Probe):
 
     def attach(self, scene: Scene) -> dict[str, str]:
         self._losses: list[Tensor] = []
+        self._numbers: list[float] = []
         self._val: list[Tensor] = []
         return {}
 
     def loss(self, batch: Batch) -> None:
-        if batch.loss is not None:
+        if batch.number is not None:
+            self._numbers.append(batch.number)
+        elif batch.loss is not None:
             self._losses.append(batch.loss)
 
     def collect(self) -> Values:
+        if self._numbers:
+            numbers, self._numbers = self._numbers, []
+            return [("loss/train", numbers[0] if len(numbers) == 1 else rounded(sum(numbers) / len(numbers)))]
         losses, self._losses = self._losses, []
         if not losses:
             return []
