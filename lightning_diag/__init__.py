@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lightning_diag.diagnosis import Diagnosis
     from lightning_diag.finding import Finding, Severity
     from lightning_diag.monitors import (
+        ActivationMonitor,
         ClassErrorMonitor,
         Diagnostics,
         DomainGapMonitor,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ActivationMonitor": "lightning_diag.monitors",
     "ClassErrorMonitor": "lightning_diag.monitors",
     "Detector": "lightning_diag.detectors.base",
     "Diagnosis": "lightning_diag.diagnosis",
@@ -49,6 +51,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ActivationMonitor",
     "ClassErrorMonitor",
     "Detector",
     "Diagnosis",

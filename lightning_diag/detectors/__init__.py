@@ -1,5 +1,10 @@
 """The rules: one detector = one rule = one file. Pure host code that eats readings and returns findings."""
 
+from lightning_diag.detectors.activation_attention_collapsed import ActivationAttentionCollapsed
+from lightning_diag.detectors.activation_collapsed import ActivationCollapsed
+from lightning_diag.detectors.activation_dead import ActivationDead
+from lightning_diag.detectors.activation_non_finite import ActivationNonFinite
+from lightning_diag.detectors.activation_saturated import ActivationSaturated
 from lightning_diag.detectors.base import Detector
 from lightning_diag.detectors.class_collapsed import ClassCollapsed
 from lightning_diag.detectors.class_confused import ClassConfused
@@ -30,6 +35,11 @@ from lightning_diag.detectors.update_too_large import UpdateTooLarge
 from lightning_diag.detectors.update_too_small import UpdateTooSmall
 
 __all__ = [
+    "ActivationAttentionCollapsed",
+    "ActivationCollapsed",
+    "ActivationDead",
+    "ActivationNonFinite",
+    "ActivationSaturated",
     "ClassCollapsed",
     "ClassConfused",
     "ClassDrift",

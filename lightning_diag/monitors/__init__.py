@@ -1,5 +1,6 @@
 """Lightning callbacks that users add to a trainer. The only room that imports Lightning."""
 
+from lightning_diag.monitors.activation import ActivationMonitor
 from lightning_diag.monitors.base import Monitor, findings
 from lightning_diag.monitors.class_error import ClassErrorMonitor
 from lightning_diag.monitors.diagnostics import Diagnostics
@@ -8,6 +9,7 @@ from lightning_diag.monitors.gradient import GradientMonitor
 from lightning_diag.monitors.stability import StabilityMonitor
 
 __all__ = [
+    "ActivationMonitor",
     "ClassErrorMonitor",
     "Diagnostics",
     "DomainGapMonitor",

@@ -10,6 +10,7 @@ from lightning_diag._judge import chosen
 from lightning_diag._schedule import Schedule
 from lightning_diag.errors import ConfigurationError
 from lightning_diag.finding import Finding, Severity
+from lightning_diag.monitors.activation import ActivationMonitor
 from lightning_diag.monitors.base import Monitor
 from lightning_diag.monitors.class_error import ClassErrorMonitor
 from lightning_diag.monitors.domain_gap import DomainGapMonitor
@@ -19,7 +20,13 @@ from lightning_diag.monitors.stability import StabilityMonitor
 from lightning_diag.observation import Observation
 from lightning_diag.sinks.base import Sink
 
-DEFAULT: tuple[Callable[[], Monitor], ...] = (GradientMonitor, StabilityMonitor, ClassErrorMonitor, DomainGapMonitor)
+DEFAULT: tuple[Callable[[], Monitor], ...] = (
+    GradientMonitor,
+    ActivationMonitor,
+    StabilityMonitor,
+    ClassErrorMonitor,
+    DomainGapMonitor,
+)
 
 
 class Diagnostics(Monitor):
@@ -33,8 +40,8 @@ class Diagnostics(Monitor):
         every_n_steps: sample every so many optimizer steps; ``auto`` keeps the budget.
         observe: ``observe(module, batch, outputs) -> Observation | None`` where predictions can't be found by
             themselves.
-        run_dir: folder of the record; default ``<default_root_dir>/lightning_diag_runs/<time>-<id>``. A folder that holds
-            a record is never written again: the next free ``-2``, ``-3`` is taken.
+        run_dir: folder of the record; default ``<default_root_dir>/lightning_diag_runs/<time>-<id>``. A folder that
+            holds a record is never written again: the next free ``-2``, ``-3`` is taken.
         sinks: where readings and findings go, instead of the record, the trainer's loggers and the console.
         on_finding: called with every finding that opens, worsens, comes back or resolves (on every rank).
         stop_on: severity from which a finding stops training (``"critical"``); None = never.
@@ -88,7 +95,9 @@ class Diagnostics(Monitor):
             strict=strict,
             seed=seed,
         )
-        chosen(self.parts().detectors, self._options.select, self._options.ignore)  # a pattern that matches no rule raises
+        chosen(
+            self.parts().detectors, self._options.select, self._options.ignore
+        )  # a pattern that matches no rule raises
 
     def options(self) -> Options:
         """Return the settings for the run."""
