@@ -65,11 +65,6 @@ class Pipeline:
         self._extra: Values = []
         self._in_validation = False
 
-    @property
-    def sinks(self) -> list[Sink]:
-        """The sinks that haven't failed."""
-        return self._teller.sinks
-
     def start(self, scene: Scene, run: RunInfo, transfer: Transfer) -> None:
         """Open the sinks, attach the probes and learn the facts of the run."""
         self.facts, self._scene, self._transfer = scene.facts, scene, transfer
@@ -104,8 +99,6 @@ class Pipeline:
             diagnosis = self.judge.diagnosis
             self._teller.each_sink(lambda sink: sink.close(diagnosis))
             self._batch = None
-
-    # ------------------------------------------------------------------ training
 
     def batch_start(self, batch: Any, batch_idx: int, epoch: int, step: int, *, first: bool) -> None:
         """A micro-batch begins; ``first`` of its optimizer step, whose number is ``step``."""

@@ -76,7 +76,8 @@ TRUTH: dict[str, Truth] = {
         ("classes/collapsed", "classes/imbalanced", "classes/neglected", "data/label-noise", "data/conflicting-labels"),
         ("class-imbalance", "bad-labels"), 0.4, must_not=("updates/too-large",)),
     "class-imbalance": Truth(("classes/imbalanced", "classes/neglected"), ("class-imbalance",), 0.5, place=True),
-    "class-drift": Truth(("classes/drift", "classes/confused", "classes/neglected"), ("bad-labels", "class-drift"), 0.4, place=True),
+    "class-drift": Truth(
+        ("classes/drift", "classes/confused", "classes/neglected"), ("bad-labels", "class-drift"), 0.4, place=True),
     "init-up": Truth(
         ("loss/bad-start", "gradients/exploding", "activations/saturated", "loss/not-learning"),
         ("bad-initialization",), 0.2, must_not=("gradients/vanishing",)),

@@ -43,8 +43,9 @@ class FitOverfitting(Detector):
     Fires when:
         a warning when memorized and the validation accuracy is worse, or the gap is there and the validation loss is
         worse, or only losses are known and the loss is worse, or the gap alone is there by more than 6 binomial errors
-        in all of the last ``evals`` after a quarter of the plan (what is learned there does not carry over). Info when only the loss is worse while accuracy is not
-        (the model grows too sure of itself, its decisions are no worse), or when only the gap is there, smaller or earlier.
+        in all of the last ``evals`` after a quarter of the plan (what is learned there does not carry over). Info when
+        only the loss is worse while accuracy is not (the model grows too sure of itself, its decisions are no worse),
+        or when only the gap is there, smaller or earlier.
         Not judged with several optimizers or manual optimization, nor before ``evals + 2`` validations.
 
     False alarms:

@@ -87,6 +87,7 @@ class Session:
         if main and (given is None or any(isinstance(sink, RecordSink) for sink in given)):
             self.run_dir = make_dir(trainer, options.run_dir, saved, self.guard)
         sinks = sinks_of(trainer, self.run_dir, self.guard) if main and given is None else list(given or ())
+        self._records = [sink for sink in sinks if isinstance(sink, RecordSink)]
         unique: dict[type[Probe], tuple[str, Probe]] = {}
         for owner, probe in sorted(parts.probes, key=lambda named: not named[1].configured):
             unique.setdefault(type(probe), (owner, probe))
@@ -168,9 +169,8 @@ class Session:
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
-        for sink in self.pipeline.sinks:
-            if isinstance(sink, RecordSink):
-                sink.status = "failed" if failed else "finished"
+        for record in self._records:
+            record.status = "failed" if failed else "finished"
         self.pipeline.finish(failed=failed)
 
     @property

@@ -114,7 +114,8 @@ class RecordSink(Sink):
         """Append readings, those of the same facts with one ``write``."""
         if self._inert:
             return
-        file, lines = self._opened(self._readings), []
+        file = self._opened(self._readings)
+        lines: list[bytes] = []
         for reading in readings:
             if reading.facts is not self._facts and reading.facts != self._facts:
                 if lines:

@@ -62,7 +62,7 @@ def test_multi_label_and_binary_need_a_recognized_loss(recognized: bool) -> None
     many = Observation(target=torch.tensor([[1.0, 0.0, 1.0]]), logits=torch.tensor([[2.0, 1.0, -1.0]]))
     probe.validation_start()
     probe.validation_batch(Batch(None, 0, observation=many))
-    values = dict(probe.validation_end({}))
+    values: dict[str, Any] = dict(probe.validation_end({}))
     if not recognized:
         assert values == {}
         return
