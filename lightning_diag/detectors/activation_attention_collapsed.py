@@ -32,9 +32,10 @@ class ActivationAttentionCollapsed(Detector):
 
     Args:
         entropy: entropy over uniform below which attention counts as collapsed; higher = more notes. Default 0.15: the
-            smallest in a healthy training is 0.23, with a harmless tenfold query-key gain 0.14.
-        logit: largest logit it also takes; higher = fewer notes. Default 30: healthy 20 at most, the same harmless gain
-            27.
+            smallest in a healthy training (a net with a single attention layer), then with logits up to 22; character
+            models 0.37. An entropy alone can't tell sharp from stuck, hence the second limit.
+        logit: largest logit it also takes; higher = fewer notes. Default 30: healthy 22 at most, with a harmless tenfold
+            query-key gain 27.
         samples: samples in a row; higher = later and quieter. Default 5.
         stuck: R (``loss/relative``) above which the run suffers; higher = fewer warnings. Default 0.5.
 
@@ -43,10 +44,12 @@ class ActivationAttentionCollapsed(Detector):
         plan (60 to 1,000 steps) and not in a warm-up, or the loss is far above its best.
 
     False alarms:
-        FALSE_ALARMS A few sharp heads (copying, first-token sinks) leave the median where it is.
+        No warning in 72 healthy trainings of 36 kinds, no note either (benchmarks/results/activation_rules.md). A
+        few sharp heads (copying, first-token sinks) leave the median where it is. Recall on the harmful planted
+        faults: 12 of 12.
 
     Cost:
-        COST
+        16 µs a sample of 50 modules, 43 µs while it holds.
 
     Examples:
         >>> from lightning_diag.reading import Facts

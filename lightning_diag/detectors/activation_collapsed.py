@@ -17,7 +17,8 @@ from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
 
 CHANCE = 0.97  # R from which the run has learned nothing
-BEFORE = 30.0  # times the limit a module must have varied to have lost it
+BEFORE = 30.0  # times the limit a module in the middle must have varied to have lost it ...
+AFTER = 0.01  # ... and times the limit it may vary now: a gate that came to its end still varies a little
 
 
 class ActivationCollapsed(Detector):
@@ -30,7 +31,8 @@ class ActivationCollapsed(Detector):
     Formula:
         Per module, root mean square deviation of each unit (and position) over the samples of a batch, relative to the
         root mean square of the output, below ``limit``; judged at the module that is called last, and followed back
-        through the modules before it. Beside it: modules that lost a variation they once had.
+        through the modules before it. Beside it: modules in the middle that lost a variation they once had (30 times
+        ``limit``, now below a hundredth of it).
 
     Reads:
         ``activation/variation activation/call_order`` where sampled, ``loss/relative`` beside them.
@@ -48,11 +50,12 @@ class ActivationCollapsed(Detector):
         silent.
 
     False alarms:
-        FALSE_ALARMS Regression targets that vary by less than 0.1 % of their size give an info. Batches of one sample
-        are not judged.
+        No warning in 72 healthy trainings of 36 kinds, no note either (benchmarks/results/activation_rules.md).
+        Regression targets that vary by less than 0.1 % of their size give an info. Batches of one sample are not
+        judged. Recall on the harmful planted faults: 14 of 14.
 
     Cost:
-        COST
+        28 µs a sample of 50 modules, 43 µs while it holds.
 
     Examples:
         >>> from lightning_diag.reading import Facts
@@ -107,7 +110,7 @@ class ActivationCollapsed(Detector):
         lasting = self._held.lasting(reading.step, samples=self.samples, steps=self.samples)
         order = first_called(reading, known)
         tail = _tail(order, lasting)
-        lost = lasting & (self._most > BEFORE * self.limit)
+        lost = lasting & (varies < AFTER * self.limit) & (self._most > BEFORE * self.limit)
         self._most = np.fmax(self._most, np.where(known, varies, 0.0))
         if tail:
             return self._finding(reading, tail, varies[tail[-1]], whole=True)

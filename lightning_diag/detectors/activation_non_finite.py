@@ -32,10 +32,11 @@ class ActivationNonFinite(Detector):
         later may be NaN and do no harm).
 
     False alarms:
-        FALSE_ALARMS A float64 value beyond float32's range counts as infinite.
+        No warning in 72 healthy trainings of 36 kinds, no note either (benchmarks/results/activation_rules.md). A
+        float64 value beyond float32's range counts as infinite. Recall on the harmful planted faults: 10 of 10.
 
     Cost:
-        COST
+        4 µs a sample of 50 modules, 25 µs while it holds.
 
     Examples:
         >>> import numpy as np

@@ -40,7 +40,7 @@ _NO_ATTENTION = (
 class ActivationProbe(Probe):
     """Watches the outputs of nonlinearities, norms, recurrent and attention layers through forward hooks.
 
-    Statistics come from a fixed strided sample of at most 16,384 elements an output (256 units, 64 samples), so their
+    Statistics come from a fixed strided sample of at most 8,192 elements an output (up to 256 units), so their
     cost doesn't grow with the model's width; a share of units has a standard error of at most 3 %. A *row* is one
     position of one sample. A unit is the last dimension behind a linear layer, dimension 1 behind a convolution; a
     convolution's unit is active in a sample if any of its sampled positions is. A unit is dead when no row of the last

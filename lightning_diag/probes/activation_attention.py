@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 SAMPLES = 2
-QUERIES = 16
+QUERIES = 8
 KEYS = 1024  # of longer sequences the first so many keys
 MASKED = -1e4  # a logit at or below is a mask, not a score
 
@@ -46,7 +46,7 @@ def few(tensor: Tensor, dim: int, count: int) -> Tensor:
     """Return a view of at most ``count`` evenly spaced entries along a dimension, the last one among them."""
     size = tensor.shape[dim]
     stride = -(-size // count)
-    index = (slice(None),) * dim + (slice((size - 1) % stride, None, stride),)
+    index = (slice(None),) * (dim % tensor.ndim) + (slice((size - 1) % stride, None, stride),)
     return tensor[index]
 
 

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from lightning_diag.probes.activation_curves import Curve
 
-ELEMENTS = 16_384  # elements sampled of one output
+ELEMENTS = 8192  # elements sampled of one output
 UNITS = 256  # of so many units, always the same ones; a share of them has a standard error of at most 3 %
-SAMPLES = 64  # and of at least so many samples, if there are; what is left of the budget goes to positions
+SAMPLES = 16  # and of at least so many samples, if there are; the rest of the budget goes to positions first
 DEAD_ROWS = 1000  # rows without a sign of life after which a unit is dead ...
 DEAD_BATCHES = 20  # ... and batches: one odd batch says nothing
+TURNS = (0.7548776662, 0.5698402910)  # fractions of their multiples fill the unit square evenly (Roberts' R2 sequence)
 RATE = 0.1  # weight of the newest batch in a unit's saturated rate
 ALWAYS = 0.95  # a unit is saturated when more than this share of its rows is
 
@@ -46,7 +47,7 @@ class Memory(NamedTuple):
 
 
 def sample(tensor: Tensor, dim: int, turn: int = 0) -> Tensor:
-    """Return a float32 copy ``(B, P, U)`` of at most 16,384 elements, strided through samples, positions and units.
+    """Return a float32 copy ``(B, P, U)`` of at most 8,192 elements, strided through samples, positions and units.
 
     Args:
         tensor: any output; dimension 0 counts samples (a tensor of one dimension is one sample).
@@ -60,9 +61,9 @@ def sample(tensor: Tensor, dim: int, turn: int = 0) -> Tensor:
     x = x[..., :: -(-x.shape[-1] // UNITS)]
     rows = max(1, ELEMENTS // max(1, x.shape[-1]))
     positions = prod(x.shape[1:-1])
-    x = _every(x, 0, min(rows, max(SAMPLES, rows // max(1, positions))), turn)
+    x = _every(x, 0, min(rows, max(SAMPLES, rows // max(1, positions))), TURNS[0] * turn)
     x = x.flatten(1, -2) if x.ndim > 2 else x.unsqueeze(1)
-    x = _every(x, 1, max(1, rows // max(1, x.shape[0])), 7 * turn)
+    x = _every(x, 1, max(1, rows // max(1, x.shape[0])), TURNS[1] * turn)
     return x.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
 
 
@@ -130,16 +131,15 @@ def worst(stats: Tensor) -> Tensor:
     return torch.stack(columns)
 
 
-def _every(x: Tensor, dim: int, count: int, turn: int) -> Tensor:
-    """At most ``count`` entries along a dimension, evenly strided, the first one moving with ``turn``."""
+def _every(x: Tensor, dim: int, count: int, turn: float) -> Tensor:
+    """At most ``count`` entries along a dimension, evenly strided, the first moving with the fraction of ``turn``."""
     size = x.shape[dim]
-    stride = -(-size // count) if size > count else 1
-    if stride == 1:
+    if size <= count:
         return x
-    wanted = size // stride  # with every first entry there are at least so many
-    return x.narrow(dim, turn % stride, size - turn % stride)[
-        (slice(None),) * dim + (slice(None, None, stride),)
-    ].narrow(dim, 0, wanted)
+    stride = size // count
+    span = (count - 1) * stride
+    first = int(turn % 1 * (size - span))  # in time every entry is reached
+    return x[(slice(None),) * dim + (slice(first, first + span + 1, stride),)]
 
 
 def _masks(given: Tensor, curve: Curve) -> tuple[Tensor, Tensor]:

@@ -68,8 +68,8 @@ def measured(tracks: Sequence[Track], hidden: Iterable[bool]) -> list[Tensor]:
         curve = track.curve if inside or not track.curve.can_saturate else _without_ends(track.curve)
         groups.setdefault((curve, output.shape, output.device), []).append((i, output, given))
     for (curve, _, _), members in groups.items():
-        outputs = torch.stack([output for _, output, _ in members])
-        given = torch.stack([g for _, _, g in members]) if curve.of_input else outputs
+        outputs = _stack([output for _, output, _ in members])
+        given = _stack([g for _, _, g in members]) if curve.of_input else outputs
         memories = [tracks[i].memory for i, _, _ in members]
         memory = Memory(torch.cat([m.units for m in memories]), torch.cat([m.entry for m in memories]))
         stats, memory = kernels.measure(outputs, given, memory, curve)
@@ -77,6 +77,10 @@ def measured(tracks: Sequence[Track], hidden: Iterable[bool]) -> list[Tensor]:
             found[i] = stats[k]
             tracks[i].memory = Memory(memory.units[k : k + 1], memory.entry[k : k + 1])
     return [f for f in found if f is not None]
+
+
+def _stack(tensors: Sequence[Tensor]) -> Tensor:
+    return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(list(tensors))
 
 
 @lru_cache(maxsize=64)

@@ -61,6 +61,13 @@ def test_a_module_in_the_middle_that_lost_its_variation_is_a_note() -> None:
     assert last.first_step == 20
 
 
+def test_a_gate_that_comes_to_its_end_is_left_alone() -> None:
+    found = verdicts(
+        ActivationCollapsed(), lambda step: varies(0.5, 0.5 if step < 20 else 1e-4, 0.5), range(1, 99), order=ORDER
+    )
+    assert severities(found) == {1: "-"}
+
+
 def test_single_samples_and_non_finite_outputs_are_not_judged() -> None:
     with pytest.raises(NotMeasurable, match="two samples"):
         ActivationCollapsed().update(reading(1, varies(NAN, NAN, NAN)))

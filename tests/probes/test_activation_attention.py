@@ -149,6 +149,7 @@ def test_few_is_small_and_keeps_the_last() -> None:
     assert few(torch.arange(10), 0, 4).tolist() == [0, 3, 6, 9]
     assert few(torch.arange(3), 0, 4).tolist() == [0, 1, 2]
     assert few(torch.arange(11), 0, 2).tolist() == [4, 10]
+    assert few(torch.arange(6).view(1, 6, 1), -2, 3).flatten().tolist() == [1, 3, 5]
 
 
 def test_nothing_waits_for_the_device() -> None:
