@@ -21,8 +21,11 @@ from lightning_diag.reading import Reading
 Array = NDArray[np.float64]
 SETTLE_STEPS = 80  # optimizer steps before anything is judged
 LEAST = 20  # validation samples of a side
-WINDOWS = 5  # validation passes whose training samples are put together
-SEEN = 50  # training samples of the target in them from which it counts as trained on
+WINDOWS = 5  # validation passes whose training samples are kept
+ENOUGH = (
+    50  # training samples of a domain for a rate; older passes, when errors were higher, are only taken to reach it
+)
+SHARE = 0.05  # of the training samples from which the target counts as trained on
 
 
 @dataclass(frozen=True)
@@ -78,10 +81,12 @@ class Ladder:
         return max(effect * (1 if self.held_out else 2), sigmas * self.se)
 
     def stands(self, effect: float, sigmas: float) -> bool:
-        """Whether the gap is real and not only the target's own difficulty."""
+        """Whether the gap is real and at least half of it not the target's own difficulty."""
         if not self.gap > self.limit(effect, sigmas):
             return False
-        return self.excess is None or self.excess.mean > max(effect, sigmas * self.excess.se)
+        if self.excess is None:
+            return True
+        return self.excess.mean > max(effect, sigmas * self.excess.se, self.gap / 2)
 
 
 class DomainDetector(Detector):
@@ -99,10 +104,12 @@ class DomainDetector(Detector):
             NotMeasurable: with the reason.
         """
         names, val_n, train_n = present(reading)
-        train = self._take(reading, names)
+        self._take(reading, names)
+        train = np.array([self._recent(name) for name in names])
         if reading.step < SETTLE_STEPS:
             raise NotMeasurable(f"domains are judged after {SETTLE_STEPS} optimizer steps, saw {reading.step}")
-        t = choose(names, val_n, np.maximum(train_n, train[:, 0]), reading.facts.target_domain)
+        everything = np.maximum(train_n, self.trained(names))
+        t = choose(names, val_n, everything, reading.facts.target_domain)
         val = reading.vector("domain/val_sums")
         if val is None or val_n[t] < LEAST:
             raise NotMeasurable(f"fewer than {LEAST} validation samples of {names[t]}")
@@ -114,28 +121,37 @@ class DomainDetector(Detector):
             raise NotMeasurable(f"fewer than {LEAST} samples of {listed(names, others)}, in validation as in training")
         smooth = measure == "error"
         to, source = rate(val[t, start : start + 3], smooth), rate(base, smooth)
-        excess = self._excess(to, source, train, t, others, held, start, smooth)
-        seen = [i for i in others if val_n[i] + train_n[i] + train[i, 0] > 0]
+        taught = everything[t] >= SHARE * everything.sum()
+        excess = self._excess(to, source, train, t, others, held, start, smooth) if taught else None
+        seen = [i for i in others if val_n[i] + everything[i] > 0]
         return Ladder(names[t], listed(names, seen), to, source, held, excess, measure), t
 
     def trained(self, names: tuple[str, ...]) -> Array:
         """Return the training samples of the last passes, ``(D,)``."""
         return np.array([sum(row[0] for row in self._train.get(name, [])) for name in names])
 
-    def _take(self, reading: Reading, names: tuple[str, ...]) -> Array:
-        """Take in this pass's training sums; return those of the last passes together, ``(D, 6)``."""
+    def _take(self, reading: Reading, names: tuple[str, ...]) -> None:
+        """Take in this pass's training sums."""
         fresh = reading.vector("domain/train_sums")
         for i, name in enumerate(names):
             row = [0.0] * 6 if fresh is None or i >= len(fresh) else fresh[i].tolist()
             self._train[name] = [*self._train.get(name, []), row][-WINDOWS:]
-        return np.array([np.sum(self._train[name], axis=0) for name in names])
+
+    def _recent(self, name: str) -> Array:
+        """Training sums of the newest passes that hold enough samples together, ``(6,)``."""
+        made = np.zeros(6)
+        for row in reversed(self._train[name]):
+            if max(made[0], made[3]) >= ENOUGH:
+                break
+            made += row
+        return made
 
     @staticmethod
     def _excess(
         to: Rate, source: Rate, train: Array, t: int, others: list[int], held: bool, start: int, smooth: bool
     ) -> Rate | None:
         own = train[t, start : start + 3]
-        if own[0] < SEEN:
+        if own[0] < ENOUGH:
             return None
         before = rate(own, smooth)
         lost, se = to.mean - before.mean, math.hypot(to.se, before.se)

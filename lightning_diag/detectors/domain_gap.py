@@ -28,9 +28,9 @@ class DomainGap(DomainDetector):
     Formula:
         ``gap`` = error of the target domain in validation - error of the other domains in validation (held out). Where
         those are not in validation, their running training error stands in and the limit doubles, for it is lower.
-        If the target is trained on (50 samples or more in the last 5 passes), its *loss of generalization* must be
-        larger too: ``(target val - target train) - (source val - source train)``. A domain that is only harder has a
-        high training error as well and stays below.
+        If the target is trained on (5 % of the training samples, 50 or more), its *loss of generalization* ``(target
+        val - target train) - (source val - source train)`` must be above the same limits too, and half of the gap.
+        A domain that is only harder has a high training error as well and stays below.
         Standard errors from the samples' own variance, with one success and one failure added. Classes: one-sided z
         test of the difference of two shares each, discoveries by Benjamini and Hochberg.
 
@@ -50,7 +50,8 @@ class DomainGap(DomainDetector):
         whose scale may differ between domains without harm.
 
     False alarms:
-        A domain that is harder by its nature and hardly trained on can't be told from one that looks different.
+        A domain that is harder by its nature and hardly trained on can't be told from one that looks different; one
+        that is trained on and memorized counts as a gap.
         Simulated binomial runs without a gap, with and without a harder domain: ``tests/detectors/test_domain_gap.py``.
 
     Cost:

@@ -60,13 +60,29 @@ def test_a_domain_that_is_only_harder_is_left_alone() -> None:
     assert said == [None] * 8
 
 
+def test_a_harder_domain_that_is_memorized_a_little_is_left_alone() -> None:
+    many = (5000, 5000)
+    for train, told in ((0.18, False), (0.05, True)):
+        said = run(DomainGap(), [reading(i, (0.03, 0.25), (0.02, train), n=many, trained=many) for i in range(1, 4)])
+        assert bool(found(said)) == told, "half of the gap must not be difficulty"
+
+
 def test_a_domain_that_is_memorized_is_not_harder() -> None:
     assert found(run(DomainGap(), [reading(i, (0.03, 0.20), (0.02, 0.01)) for i in range(1, 4)]))
 
 
 def test_a_few_samples_of_the_target_in_training_do_not_excuse_it() -> None:
-    said = run(DomainGap(), [reading(i, (0.03, 0.4), (0.02, 0.3), trained=(300, 4)) for i in range(1, 4)])
-    assert found(said)
+    for trained in ((300, 4), (3000, 100)):
+        said = run(DomainGap(), [reading(i, (0.03, 0.4), (0.02, 0.39), trained=trained) for i in range(1, 4)])
+        assert found(said)
+
+
+@pytest.mark.parametrize("n", [9000, 500], ids=["samples", "pixels"])
+def test_a_class_whose_gap_is_sure_but_small_is_not_named(n: int) -> None:
+    errors = np.full((2, 3), 0.05)
+    errors[1] = (0.07, 0.07, 0.5)
+    said = run(DomainGap(), [reading(i, (0.05, 0.2), n=(n, n), more=classes(errors, 3000)) for i in (1, 2)])
+    assert found(said)[0].where == ("real", "class 2")
 
 
 def test_without_held_out_source_the_limit_doubles_and_the_message_says_so() -> None:

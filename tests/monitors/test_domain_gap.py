@@ -72,6 +72,31 @@ def test_a_mixture_that_learns_both_is_quiet(tmp_path: Path) -> None:
     assert len(cosines) > 5 and all(c.shape == (2, 2) for c in cosines)
 
 
+class Noisy(Net):
+    """Real images are noisy, anew each time: harder, but not to be memorized."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        return super().training_step(self.noisy(batch), batch_idx)
+
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Any:
+        return super().validation_step(self.noisy(batch), batch_idx)
+
+    @staticmethod
+    def noisy(batch: Any) -> Any:
+        strength = 0.4 * (batch["domain"] == 1).float()[:, None, None, None]
+        return {**batch, "image": batch["image"] + strength * torch.randn_like(batch["image"])}
+
+
+def test_a_harder_domain_that_generalizes_as_well_is_left_alone(tmp_path: Path) -> None:
+    real, memory = real_digits(), MemorySink()
+    diag = Diagnostics([DomainGapMonitor(names=NAMES)], sinks=[memory], strict=True)
+    mixed, held = synthetic_digits(600) + real["train"], synthetic_digits(200, 9) + real["val"]
+    fit(Noisy(lr=3e-3), [diag], tmp_path, steps=220, train=batches(mixed, shuffle=True), val=batches(held, 128))
+    sums = [r.values["domain/val_sums"] for r in memory.readings if "domain/val_sums" in r][-1]
+    assert sums[1, 1] / sums[1, 0] - sums[0, 1] / sums[0, 0] > 0.1, "it is harder"
+    assert "domains/gap" in diag.diagnosis.coverage.ran and diag.diagnosis.healthy, diag.findings
+
+
 def test_the_checkpoint_metric_of_the_synthetic_loader(tmp_path: Path) -> None:
     val = {"synthetic": batches(synthetic_digits(100, 9)), "real": batches(real_digits()["val"])}
     for loaders, index, told in ((val, 0, True), (val, 1, False)):
