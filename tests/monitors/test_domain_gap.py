@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -83,7 +83,7 @@ class Noisy(Net):
 
     @staticmethod
     def noisy(batch: Any) -> Any:
-        strength = 0.4 * (batch["domain"] == 1).float()[:, None, None, None]
+        strength = 0.7 * (batch["domain"] == 1).float()[:, None, None, None]
         return {**batch, "image": batch["image"] + strength * torch.randn_like(batch["image"])}
 
 
@@ -122,7 +122,7 @@ def test_named_loaders_and_data_set_attributes_need_no_setting(tmp_path: Path) -
         made = batches(digits)
         data = _Samples([{k: v for k, v in sample.items() if k != "domain"} for sample in made.dataset])  # type: ignore[attr-defined]
         vars(data).update(attributes)
-        return torch.utils.data.DataLoader(data, 64)
+        return torch.utils.data.DataLoader(cast("torch.utils.data.Dataset[Any]", data), 64)
 
     memory = MemorySink()
     val = {"synthetic": bare(synthetic_digits(100, 9)), "real": bare(real_digits()["val"])}
@@ -137,7 +137,7 @@ def test_named_loaders_and_data_set_attributes_need_no_setting(tmp_path: Path) -
     assert trained[0] > 0 and trained[1] == 0
 
 
-class _Samples(list[Any], torch.utils.data.Dataset[Any]):
+class _Samples(list[Any]):
     """A list that can hold attributes."""
 
 
