@@ -1,8 +1,8 @@
 """What the activation probe costs: a training step with it over the same step without it.
 
-``python -m benchmarks.activation_cost`` writes ``benchmarks/results/activation_cost.md`` (2 minutes on one core). Pairs of
-steps, sampled (or merely hooked) and bare, in alternating order on the same network; the ratio is the median over pairs
-of processor times.
+``python -m benchmarks.activation_cost`` writes ``benchmarks/results/activation_cost.md`` (1 minute on one core). Pairs
+of steps, sampled (or merely hooked) and bare, in alternating order on the same network; the ratio is the median over
+pairs of processor times.
 """
 
 from __future__ import annotations
@@ -144,10 +144,10 @@ def main() -> None:
     head = ["training", "places", "bare step (ms)", "sampled over bare", "extra (ms)", "not sampled over bare"]
     lines = [
         "# Cost of the activation probe", "",
-        f"{datetime.now(timezone.utc):%Y-%m-%d}, Python {platform.python_version()}, torch {torch.__version__}, CPU, one "
-        "thread, processor time, median ratio over pairs of steps in alternating order. Sampled: every step of an interval "
-        "of 1; the pack samples as often as its budget allows, so this is the cost of one sample. Not sampled: hooks that "
-        "return at once.", "",
+        f"{datetime.now(timezone.utc):%Y-%m-%d}, Python {platform.python_version()}, torch {torch.__version__}, CPU, "
+        "one thread, processor time, median ratio over pairs of steps in alternating order. Sampled: every step of an "
+        "interval of 1; the pack samples as often as its budget allows, so this is the cost of one sample. Not "
+        "sampled: hooks that return at once.", "",
         *table(head, rows),
     ]  # fmt: skip
     page = Path(__file__).parent / "results" / "activation_cost.md"

@@ -34,8 +34,8 @@ class ActivationAttentionCollapsed(Detector):
         entropy: entropy over uniform below which attention counts as collapsed; higher = more notes. Default 0.15: the
             smallest in a healthy training (a net with a single attention layer), then with logits up to 22; character
             models 0.37. An entropy alone can't tell sharp from stuck, hence the second limit.
-        logit: largest logit it also takes; higher = fewer notes. Default 30: healthy 22 at most, with a harmless tenfold
-            query-key gain 27.
+        logit: largest logit it also takes; higher = fewer notes. Default 30: healthy 22 at most, with a harmless
+            tenfold query-key gain 27.
         samples: samples in a row; higher = later and quieter. Default 5.
         stuck: R (``loss/relative``) above which the run suffers; higher = fewer warnings. Default 0.5.
 

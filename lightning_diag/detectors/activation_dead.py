@@ -45,10 +45,10 @@ class ActivationDead(Detector):
         1,000 steps) and not in a warm-up, or the loss is far above its best; critical when 95 % are dead and R > 0.97.
 
     False alarms:
-        No warning in 72 healthy trainings of 36 kinds, no note either; one note on the 72 that limits were chosen
-        on (a squeeze layer of 8 units, 75 % dead) (benchmarks/results/activation_rules.md). Units of one module
-        never called, and the first 20 sampled batches, aren't judged. Recall on the harmful planted faults: 24 of
-        24 found, 23 as a warning.
+        No warning in 72 healthy trainings of 36 kinds, no note either (benchmarks/results/activation_rules.md); one
+        note in the 72 that limits were chosen on (a squeeze layer of 8 units, 75 % dead). Modules that are never called
+        and the first 20 sampled batches aren't judged. Recall on the harmful planted faults: 24 of 24 found, 23 as a
+        warning.
 
     Cost:
         7 µs a sample of 50 modules, 36 µs while it holds.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -239,7 +240,9 @@ def test_checkpointing_counts_no_module_twice(tmp_path: Path) -> None:
     rows = []
     for recompute in (None, False, True):
         torch.manual_seed(0)
-        _, sink = watch(Net(Conv(recompute)), tmp_path / str(recompute))
+        sink = MemorySink()
+        diag = Diagnostics([ActivationMonitor()], every_n_steps=1, strict=True, sinks=[sink])
+        fit(Net(Conv(recompute)), [diag], tmp_path, steps=12)
         reading = [r for r in sink.readings if "activation/window_samples" in r][9]
         seen = reading.vector("activation/window_samples")
         assert seen is not None
@@ -261,6 +264,44 @@ def test_include_and_exclude_reach_the_probe(tmp_path: Path) -> None:
     diag = Diagnostics([ActivationMonitor(include=["*ReLU", "net.3"], exclude=["net.1"])], strict=True, sinks=[sink])
     fit(Net(mlp()), [diag], tmp_path, steps=3)
     assert set(sink.readings[-1].names("module")) == {"net.3 (input)", "net.3", "net.4"}
+
+
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor is True")
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+def test_every_precision_is_measured(precision: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sink = MemorySink()
+    diag = Diagnostics([ActivationMonitor()], every_n_steps=1, strict=True, sinks=[sink])
+    fit(Net(Rows()), [diag], tmp_path, steps=24, precision=precision)
+    last = [r for r in sink.readings if "activation/mean" in r][-1]
+    names = last.names("module")
+    for signal, name in (("std", "net.head"), ("dead_frac", "net.blocks.layers.0.linear2 (input)"),
+                         ("attention_entropy", "net.blocks.layers.1.self_attn")):  # fmt: skip
+        value = last.vector(f"activation/{signal}")
+        assert value is not None
+        assert value[names.index(name)] >= 0
+
+
+class Averaged(Net):
+    """Keeps a moving average of itself, as EMA callbacks do: a deep copy in the middle of a sampled step."""
+
+    teacher: nn.Module | None = None
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        if self.teacher is None:
+            object.__setattr__(self, "teacher", copy.deepcopy(self.net))
+        assert self.teacher is not None
+        self.teacher(batch[0])
+        return super().training_step(batch, batch_idx)
+
+
+def test_a_copy_of_the_network_is_not_measured(tmp_path: Path) -> None:
+    sink = MemorySink()
+    diag = Diagnostics([ActivationMonitor()], every_n_steps=1, strict=True, sinks=[sink])
+    fit(Averaged(mlp()), [diag], tmp_path, steps=3)
+    seen = [r for r in sink.readings if "activation/mean" in r][-1].vector("activation/window_samples")
+    assert seen is not None
+    assert set(seen[~torch.isnan(torch.tensor(seen)).numpy()]) == {3 * 64}
 
 
 def test_alone_it_runs_and_leaves_no_hook(tmp_path: Path) -> None:
