@@ -12,6 +12,7 @@ from lightning_diag.errors import ConfigurationError, MissingExtraError
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
 from lightning_diag.sinks._class_history import CLASS_COLUMNS, PAIR_COLUMNS, ClassHistory
+from lightning_diag.sinks._domain_history import DOMAIN_COLUMNS, DomainHistory
 from lightning_diag.sinks._metrics import RowLimit, metrics
 from lightning_diag.sinks._news import News, clean, places
 from lightning_diag.sinks.base import RunInfo, Sink
@@ -19,7 +20,8 @@ from lightning_diag.sinks.base import RunInfo, Sink
 AXIS = "diag/step"
 TABLE = "diag/findings"
 CLASSES, CONFUSIONS, CLASS_MAP = "diag/classes", "diag/confusions", "diag/class_error_by_epoch"
-MEDIA = frozenset({TABLE, CLASSES, CONFUSIONS, CLASS_MAP})
+DOMAINS, DOMAIN_CHART = "diag/domains", "diag/error_by_domain"
+MEDIA = frozenset({TABLE, CLASSES, CONFUSIONS, CLASS_MAP, DOMAINS, DOMAIN_CHART})
 COLUMNS = ("rule", "severity", "step", "where", "message", "advice", "status")
 MAX_TITLE = 63  # "should be less than 64 characters", says Run.alert
 _HOUR_S = 3600.0
@@ -95,6 +97,7 @@ class WandbSink(Sink):
         self._table_at = -float("inf")
         self._table_due = False
         self._classes = ClassHistory()
+        self._domains = DomainHistory()
         self._classes_at = -float("inf")
         self._classes_due = False
 
@@ -120,7 +123,7 @@ class WandbSink(Sink):
         if self._wandb is None or not self._limit.admits(reading):
             return
         self._log(metrics(reading))
-        self._classes_due |= self._classes.add(reading)
+        self._classes_due |= self._classes.add(reading) | self._domains.add(reading)
         if self._classes_due and self.clock() - self._classes_at >= self.table_every_s:
             self._log_classes()
         if self._table_due and self.clock() - self._table_at >= self.table_every_s:
@@ -172,11 +175,14 @@ class WandbSink(Sink):
         for key, columns, rows in (
             (CLASSES, CLASS_COLUMNS, self._classes.class_rows()),
             (CONFUSIONS, PAIR_COLUMNS, self._classes.pair_rows()),
+            (DOMAINS, DOMAIN_COLUMNS, self._domains.rows()),
         ):
             if rows:
                 data = [[clean(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
                 media[key] = self._wandb.Table(columns=list(columns), data=data)
-        media[CLASS_MAP] = self._wandb.Html(self._classes.heat_map(), inject=False)
+        for key, picture in ((CLASS_MAP, self._classes.heat_map()), (DOMAIN_CHART, self._domains.chart())):
+            if picture:
+                media[key] = self._wandb.Html(picture, inject=False)
         self._log(media)
         self._classes_at, self._classes_due = self.clock(), False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import wandb
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
 from lightning_diag import Diagnostics, load
@@ -12,19 +13,25 @@ from lightning_diag.signals import PREFIX, logged_keys
 from tests.training import Classifier, fit
 from tests.wandb_file import read_finished
 
-MEDIA = ("diag/findings", "diag/classes", "diag/confusions", "diag/class_error_by_epoch")
+MEDIA = (
+    "diag/findings",
+    "diag/classes",
+    "diag/confusions",
+    "diag/class_error_by_epoch",
+    "diag/domains",
+    "diag/error_by_domain",
+)
 
 
 @pytest.mark.parametrize("lr", [1e-3, 1.0])
-def test_what_wandb_holds_is_what_the_record_holds(lr: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    logger = WandbLogger(project="test", save_dir=str(tmp_path), offline=True)
+def test_what_wandb_holds_is_what_the_record_holds(lr: float, tmp_path: Path) -> None:
+    run = wandb.init(mode="offline", dir=str(tmp_path), settings=wandb.Settings(silent=True))
+    logger = WandbLogger(experiment=run)
     csv = CSVLogger(str(tmp_path / "csv"))
     diag = Diagnostics(strict=True, every_n_steps=5)
     fit(Classifier(lr=lr), [diag], tmp_path, steps=150, logger=[logger, csv], log_every_n_steps=5)
-    file = Path(logger.experiment.settings.sync_file)
-    logger.experiment.finish()
+    file = Path(run.settings.sync_file)
+    run.finish()
     log = read_finished(file)
 
     ours = [row for row in log.history if "diag/step" in row]

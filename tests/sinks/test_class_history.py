@@ -55,6 +55,9 @@ def test_the_offline_file_holds_tables_and_heat_map(tmp_path: Path) -> None:
     sink.open(RunInfo(None, "classes"))
     sink.reading(passed(0, names=("cat", "dog", "eel")))
     sink.reading(passed(1, names=("cat", "dog", "eel")))
+    sums = np.array([[40.0, 4.0, 4.0, 40.0, 8.0, 2.0], [50.0, 25.0, 25.0, 50.0, 60.0, 90.0]])
+    facts = Facts(names={"domain": ("synthetic", "real<b>")})
+    sink.reading(Reading(30, 2, {"domain/val_sums": sums}, facts, stage="validation"))
     sink.close(Diagnosis())
     path, files = Path(run.settings.sync_file), Path(run.settings.files_dir)
     run.finish()
@@ -63,3 +66,8 @@ def test_the_offline_file_holds_tables_and_heat_map(tmp_path: Path) -> None:
     table = json.loads((files / rows[-1]["diag/classes/path"]).read_text())
     assert table["data"][0][0] == "eel" and table["columns"][1] == "error"
     assert "diag/class_error_by_epoch/path" in rows[-1] and "diag/confusions/path" in rows[-1]
+    domains = json.loads((files / rows[-1]["diag/domains/path"]).read_text())["data"]
+    assert [row[2:5] for row in domains] == [["synthetic", 40, 0.1], ["real<b>", 50, 0.5]]
+    assert domains[1][5] == pytest.approx(0.5 - 1.96 * (0.25 / 50) ** 0.5) and domains[0][7] == pytest.approx(0.2)
+    picture = (files / rows[-1]["diag/error_by_domain/path"]).read_text()
+    assert picture.count("<polyline") == 2 and "<b>" not in picture
