@@ -145,7 +145,7 @@ class GradientProbe(Probe):
             return parts[0]
         nan = float("nan")
         pieces = [
-            parts[k] if k in parts else torch.full((len(members),), nan, device=self._device)
+            parts[k] if k in parts else torch.full((len(members),), nan, device=self._device, dtype=torch.float32)
             for k, members in enumerate(self._members)
         ]
         return torch.cat(pieces)[self._position]

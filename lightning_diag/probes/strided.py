@@ -71,7 +71,7 @@ class Samples:
     def blow_up(self, device: torch.device) -> Tensor:
         """Return the factors from a row's norm to an estimate of the whole tensor's, shape ``(P,)``."""
         factors = [sqrt(t.numel() / n) for t, n in zip(self._tensors, self.sizes, strict=True)]
-        return torch.tensor(factors, device=device)
+        return torch.tensor(factors, device=device, dtype=torch.float32)
 
     def _remake(self, pointers: list[int]) -> None:
         self._views = [_element_view(t) for t in self._tensors]
