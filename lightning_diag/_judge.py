@@ -162,7 +162,7 @@ class Judge:
         rule, old = detector.rule, self._open.get(detector.rule)
         if found is not None:
             self._calm[rule] = 0
-            now = found if old is None else _merge(old, found, reading)
+            now = found if old is None else _merge(old, found, reading, refresh=detector.refresh)
         else:
             if old is None or old.status == "resolved" or detector.resolve_after is None:
                 return None
@@ -222,11 +222,11 @@ def _is_news(told: Finding | None, now: Finding) -> bool:
     return told.status == "resolved" and now.last_step - told.last_step > REOPEN_STEPS
 
 
-def _merge(old: Finding, new: Finding, reading: Reading) -> Finding:
+def _merge(old: Finding, new: Finding, reading: Reading, *, refresh: bool) -> Finding:
     """The same rule held again: keep its beginning, take what is worse now; ``step`` stays with the message shown."""
     worse = new.severity > old.severity or (new.severity == old.severity and len(new.where) > len(old.where))
     back = old.status == "resolved"
-    shown = new if worse or back else old
+    shown = new if worse or back or refresh else old
     status = "worsening" if worse and not back else "open"
     return dataclasses.replace(
         shown,
@@ -235,7 +235,7 @@ def _merge(old: Finding, new: Finding, reading: Reading) -> Finding:
         first_step=min(old.first_step, new.first_step),
         last_step=max(old.last_step, reading.step),
         count=old.count + 1,
-        where=tuple(dict.fromkeys((*old.where, *new.where))) if worse and not back else shown.where,
+        where=tuple(dict.fromkeys((*old.where, *new.where))) if worse and not (back or refresh) else shown.where,
     )
 
 

@@ -330,3 +330,14 @@ def test_reset_forgets_the_run() -> None:
     judge.reset()
     assert judge.state_dict() == fresh
     assert judge.findings == []
+
+
+def test_a_rule_that_refreshes_shows_its_newest_places_and_is_told_no_more_often() -> None:
+    class Newest(Above):
+        refresh: ClassVar[bool] = True
+
+    judge = Judge([Newest()])
+    told = feed(judge, [3.5, 1.5, 2.5])
+    (now,) = judge.findings
+    assert len(told) == 1 and now.where == ("layer0", "layer1") and now.message == "norm 2.5, seen 3"
+    assert (now.first_step, now.step, now.severity) == (1, 3, Severity.WARNING)

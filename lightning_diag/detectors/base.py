@@ -35,6 +35,8 @@ class Detector(ABC):
         reads: signals that wake it up.
         severity: worst severity it can give.
         title: a few words for headings.
+        refresh: whether a finding that goes on shows its newest places and numbers; else those of its worst state,
+            of which the first places lead.
         resolve_after: evaluations without the finding after which it counts as resolved; None = never resolves.
     """
 
@@ -43,6 +45,7 @@ class Detector(ABC):
     reads: ClassVar[tuple[str, ...]]
     severity: ClassVar[Severity]
     title: ClassVar[str]
+    refresh: ClassVar[bool] = False
     resolve_after: ClassVar[int | None] = 20
 
     def __init__(self) -> None:

@@ -68,6 +68,7 @@ class ClassCollapsed(Detector):
     reads: ClassVar[tuple[str, ...]] = ("class/support",)
     severity: ClassVar[Severity] = Severity.CRITICAL
     title: ClassVar[str] = "Few classes are predicted"
+    refresh: ClassVar[bool] = True
     resolve_after: ClassVar[int | None] = 1
 
     def __init__(self, share: float = 0.9, entropy: float = 0.35, evaluations: int = 2) -> None:

@@ -64,6 +64,7 @@ class ClassConfused(Detector):
     reads: ClassVar[tuple[str, ...]] = ("class/support",)
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "Two classes are confused"
+    refresh: ClassVar[bool] = True
     resolve_after: ClassVar[int | None] = 1
 
     def __init__(self, share: float = 0.2, others: float = 0.5, evaluations: int = 4, support: int = 20) -> None:

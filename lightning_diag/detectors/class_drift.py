@@ -86,6 +86,7 @@ class ClassDrift(Detector):
     reads: ClassVar[tuple[str, ...]] = ("class/support",)
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "A class got worse"
+    refresh: ClassVar[bool] = True
     resolve_after: ClassVar[int | None] = 1
 
     def __init__(

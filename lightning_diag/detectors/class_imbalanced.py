@@ -66,6 +66,7 @@ class ClassImbalanced(Detector):
     reads: ClassVar[tuple[str, ...]] = ("class/support", "class/train_support")
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "Classes are out of balance"
+    refresh: ClassVar[bool] = True
     resolve_after: ClassVar[int | None] = 2
 
     def __init__(self, ratio: float = 10.0, recall: float = 0.5, support: int = 10) -> None:

@@ -64,6 +64,7 @@ class ClassNeglected(Detector):
     reads: ClassVar[tuple[str, ...]] = ("class/support",)
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "A class is not learned"
+    refresh: ClassVar[bool] = True
     resolve_after: ClassVar[int | None] = 1
 
     def __init__(self, error: float = 0.75, others: float = 0.35, evaluations: int = 4, support: int = 10) -> None:

@@ -78,6 +78,7 @@ class DomainGap(DomainDetector):
     code: ClassVar[str] = "D001"
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "What is learned doesn't carry over to the real domain"
+    refresh: ClassVar[bool] = True
     resolve_after: ClassVar[int | None] = 2
 
     def __init__(

@@ -68,6 +68,7 @@ class DomainGapWidening(DomainDetector):
     code: ClassVar[str] = "D002"
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "The gap between the domains widens"
+    refresh: ClassVar[bool] = True
     resolve_after: ClassVar[int | None] = 2
 
     def __init__(

@@ -74,6 +74,7 @@ class DomainSeparable(DomainDetector):
     reads: ClassVar[tuple[str, ...]] = ("domain/named", "domain/probe_auc")
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "Features tell the domains apart"
+    refresh: ClassVar[bool] = True
     resolve_after: ClassVar[int | None] = 2
 
     def __init__(

@@ -63,6 +63,7 @@ class DomainWrongTarget(Detector):
     reads: ClassVar[tuple[str, ...]] = ("domain/named",)
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "The run follows a metric of the wrong domain"
+    refresh: ClassVar[bool] = True
     resolve_after: ClassVar[int | None] = 1
 
     def __init__(self, mixed: float = 0.8) -> None:

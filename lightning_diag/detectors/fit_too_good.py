@@ -14,6 +14,8 @@ from lightning_diag.reading import Reading
 SCRATCH = 0.6  # first level over chance below which the weights were not random
 GROUND = 0.02  # how far below its floor (in units of chance - floor) a level must be: the floor is an estimate
 
+FRESH = 8  # readings of the running train accuracy since the last validation that make it comparable
+
 
 class FitTooGood(TrendDetector):
     """A result that honest training rarely gives this early or this clearly.
@@ -26,7 +28,8 @@ class FitTooGood(TrendDetector):
         one of: (a) ``R < early_limit`` in the first epoch and the first ``early_frac`` of the plan, after a start near
         chance: every sample was new; (b) ``accuracy/val >= perfect`` at the first validation, under the same
         conditions, with 200 samples or more; (c) level below the floor by 2 % of what there is to gain; (d)
-        ``accuracy/val - accuracy/train > max(gap, 4 standard errors)`` in ``evals`` validations in a row.
+        ``accuracy/val - accuracy/train > max(gap, 4 standard errors)`` in ``evals`` validations in a row, each with
+        at least 8 readings of the train accuracy since the one before.
 
     Reads:
         ``loss/train loss/level`` at every step, ``accuracy/val val/samples accuracy/train``; the facts chance_loss
@@ -97,6 +100,7 @@ class FitTooGood(TrendDetector):
         super()._reset()
         self._first = math.nan  # first level
         self._accuracy = math.nan  # last train accuracy
+        self._fresh = 0  # how many were read since the last validation
         self._row = 0  # validations in a row with the gap
         self._validations = 0
         self._quick = math.nan  # R, once it was too low too early
@@ -106,6 +110,7 @@ class FitTooGood(TrendDetector):
         """Judge the level now and then, and every validation."""
         if "accuracy/train" in reading.values:
             self._accuracy = float(reading.values["accuracy/train"])
+            self._fresh += 1
         return super().update(reading)
 
     def _due(self, reading: Reading) -> bool:
@@ -140,7 +145,8 @@ class FitTooGood(TrendDetector):
         self._validations += 1
         share = (accuracy * samples + 1) / (samples + 2)
         error = math.sqrt(share * (1 - share) / max(samples, 1.0))
-        ahead = samples > 0 and accuracy - self._accuracy > max(self.gap, 4 * error)
+        fresh, self._fresh = self._fresh >= FRESH, 0  # a running mean of few samples lags behind a fast start
+        ahead = fresh and samples > 0 and accuracy - self._accuracy > max(self.gap, 4 * error)
         self._row = self._row + 1 if ahead else 0
         first = self._validations == 1 and accuracy >= self.perfect and samples >= 200
         if first and chance is not None and self._early(reading, chance):

@@ -53,9 +53,9 @@ def test_below_the_floor_is_info() -> None:
     assert watch(FitTooGood(), stream(losses + 0.2, known(1000, loss_floor=0.5))) == []
 
 
-def gap(lead: float, evals: int = 8) -> list[Reading]:
+def gap(lead: float, evals: int = 8, every: int = 10) -> list[Reading]:
     vals = {100 * (i + 1): {"accuracy/val": 0.9, "val/samples": 1000.0} for i in range(evals)}
-    extra = {100 * (i + 1): {"accuracy/train": 0.9 - lead} for i in range(evals)}
+    extra = {step: {"accuracy/train": 0.9 - lead} for step in range(every, 100 * evals + 1, every)}
     return stream(0.5 * noise(1000), known(1000), val=vals, extra=extra)
 
 
@@ -64,6 +64,7 @@ def test_a_lasting_lead_of_validation_is_info() -> None:
     assert told(news) == [(500, "info", "open")] and "mixup" in news[0][1].advice[-1]
     assert watch(FitTooGood(), gap(0.2)) == []
     assert watch(FitTooGood(), gap(0.4, evals=4)) == []
+    assert watch(FitTooGood(), gap(0.4, every=20)) == []  # five a validation: a stale mean is no evidence
 
 
 def test_it_never_resolves() -> None:
