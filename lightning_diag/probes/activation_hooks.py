@@ -9,13 +9,14 @@ operations and costs nothing.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
+
+from lightning_diag.probes.inert import Inert
 
 See = Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], None]
 
@@ -33,7 +34,7 @@ class Switch:
         self.error: Exception | None = None
 
 
-class Hook:
+class Hook(Inert):
     """One forward hook: calls ``see`` in a training call on a sampled step, and only there.
 
     Left out are recomputation in backward (activation checkpointing would count twice), modules in eval mode (a
@@ -61,17 +62,6 @@ class Hook:
     def attach(self, module: nn.Module) -> RemovableHandle:
         """Register it on a module."""
         return module.register_forward_hook(self, with_kwargs=True)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Callable[..., None]:
-        return _nothing()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # what is unpickled does nothing and needs nothing of this package
-        return getattr, (contextlib.nullcontext(), "__exit__")
-
-
-def _nothing() -> Callable[..., None]:
-    return contextlib.nullcontext().__exit__
 
 
 def first_tensor(data: Any) -> Tensor | None:

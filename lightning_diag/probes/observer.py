@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_diag.observation import Observation
+from lightning_diag.probes.inert import Forwarding
 
 LOGITS = ("logits", "y_hat", "yhat", "output", "outputs", "scores", "out")
 PREDS = ("preds", "pred", "prediction", "predictions")
@@ -47,8 +48,8 @@ class Observer:
         self._outputs: list[Any] = []
         self._depth = 0
         watched = [module, *(m for m in module.children() if not _is_metric(m))]
-        self._handles = [m.register_forward_pre_hook(self._enter, with_kwargs=True) for m in watched]
-        self._handles += [m.register_forward_hook(self._leave) for m in watched]
+        self._handles = [m.register_forward_pre_hook(Forwarding(self._enter), with_kwargs=True) for m in watched]
+        self._handles += [m.register_forward_hook(Forwarding(self._leave)) for m in watched]
 
     def start(self, armed: bool) -> None:
         """A batch begins; with ``armed`` the outputs are kept too."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import pytest
@@ -68,6 +70,19 @@ def test_hooks_leave_with_detach() -> None:
     observer = Observer(model)
     observer.detach()
     assert not model._forward_hooks and not model.head._forward_hooks and not model._forward_pre_hooks
+
+
+def test_copies_and_pickles_of_the_module_leave_us_behind() -> None:
+    model = Model()
+    observer = Observer(model)
+    observer.start(armed=True)
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        twin(X)
+        assert observer.calls == [] and observer.outputs() == []
+        hooks = [*twin._forward_hooks.values(), *twin._forward_pre_hooks.values()]
+        assert hooks and not any(type(hook).__module__.startswith("lightning_diag") for hook in hooks)
+    model(X)
+    assert len(observer.calls) == 1
 
 
 def test_a_forward_that_raised_does_not_break_the_next_batch() -> None:
