@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from lightning_diag.errors import ConfigurationError
 
-GRACE_S = 0.5  # seconds of own time the dense start may take before the budget binds
+GRACE_S = 0.5  # seconds of own time the denser start may take before the budget binds
+DENSE_S = 1.0  # seconds of training in which every step is sampled, within that
+EARLY_SHARE = 0.02  # share of step time the rest of the start may take: slow steps make half a second last long
 DENSE_STEPS = 32  # steps sampled at the start when ranks must agree without a clock
 RANKS_INTERVAL = 32  # and the interval after them
 MAX_INTERVAL = 1000
@@ -18,7 +20,8 @@ SMOOTHING = 0.2  # weight of the newest sample in the running means of costs
 class Schedule:
     """Chooses the sampled steps so that own time stays within ``budget`` of step time.
 
-    A given ``every_n_steps`` is kept. ``auto`` samples every step until half a second is spent, then every
+    A given ``every_n_steps`` is kept. ``auto`` samples every step in the first second of training, may take 2 % of step
+    time until half a second is spent, and ``budget`` from then on: one in every
     ``ceil(cost of a sampled step / (what is left of the budget * step time))`` steps. With several processes clocks
     differ, so ``auto`` is dense for 32 steps and every 32 after.
 
@@ -97,10 +100,13 @@ class Schedule:
             return self.every_n_steps
         if self.world_size > 1:
             return 1 if self._samples < DENSE_STEPS else RANKS_INTERVAL
+        share = self.budget
         if self.spent_s < GRACE_S:
-            return 1
+            if self.elapsed_s < DENSE_S:
+                return 1
+            share = max(share, EARLY_SHARE)
         plain = sum(s for s in (self._plain_s, self._late_s) if not math.isnan(s))
-        left = max(self.budget * self._step_s - plain, 0.5 * self.budget * self._step_s, 1e-9)
+        left = max(share * self._step_s - plain, 0.5 * share * self._step_s, 1e-9)
         return min(MAX_INTERVAL, max(1, math.ceil((self._sample_s - plain) / left)))
 
     def state_dict(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lightning_diag._schedule import GRACE_S, Schedule
+from lightning_diag._schedule import DENSE_S, GRACE_S, Schedule
 from lightning_diag.errors import ConfigurationError
 
 
@@ -22,16 +22,22 @@ def test_a_given_interval_is_kept() -> None:
 
 
 @pytest.mark.parametrize("budget", [0.01, 0.05])
-@pytest.mark.parametrize("step_s", [0.01, 1.0])
+@pytest.mark.parametrize("step_s", [0.002, 0.01, 1.0])
 def test_auto_is_dense_at_first_and_keeps_the_budget_after(budget: float, step_s: float) -> None:
     schedule = Schedule("auto", budget)
     cost = 0.3 * step_s
     sampled = drive(schedule, 20_000, step_s=step_s, sample_s=cost)
-    dense = max(1, round(GRACE_S / cost))
+    dense = max(1, int(min(GRACE_S / cost, DENSE_S / (step_s + cost))))
     assert sampled[:dense] == list(range(1, dense + 1))
-    after_grace = schedule.spent_s - GRACE_S - cost
-    assert after_grace <= budget * 20_000 * step_s * 1.01
-    assert after_grace >= 0.8 * budget * 20_000 * step_s  # it uses what it may
+    assert sampled[dense + 1] > sampled[dense] + 1
+    assert schedule.spent_s <= budget * 20_000 * step_s * 1.01 + GRACE_S + cost
+    assert schedule.spent_s >= 0.8 * budget * 20_000 * step_s  # it uses what it may
+
+
+def test_slow_steps_cost_little_from_the_start() -> None:
+    schedule = Schedule("auto", 0.01)
+    drive(schedule, 20, step_s=0.4, sample_s=0.02)
+    assert 0.01 < schedule.overhead_frac < 0.03
 
 
 def test_a_cheap_sample_is_taken_at_every_step() -> None:
