@@ -51,7 +51,9 @@ def teller(*sinks: Sink, told: list[Finding] | None = None) -> Teller:
 
 @pytest.mark.usefixtures("patient")
 def test_a_block_gives_what_one_by_one_gives() -> None:
-    log, single_log, told, single_told = Log(), Log(), [], []
+    log, single_log = Log(), Log()
+    told: list[Finding] = []
+    single_told: list[Finding] = []
     blocks, single = teller(log, told=told), teller(single_log, told=single_told)
     for step, loss in enumerate(losses(400), start=1):
         blocks.loss(step, 0, step, loss, FACTS)
