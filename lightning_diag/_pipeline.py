@@ -170,6 +170,7 @@ class Pipeline:
     def step_done(self, *, own_s: float, step_s: float) -> None:
         """Book the time of a finished optimizer step."""
         late_s, late_steps = self._teller.late()
+        own_s += self._roster.took_s() if self.sampling else 0.0
         self.schedule.done(
             self.last_step, sampled=self.sampling, own_s=own_s, step_s=step_s, late_s=late_s, late_steps=late_steps
         )

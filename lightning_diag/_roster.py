@@ -41,6 +41,10 @@ class Roster:
             self.lose(owner, probe, error)
             return None
 
+    def took_s(self) -> float:
+        """Seconds that probes spent inside the user's own calls since asked last; nobody else could time them."""
+        return sum(self.attempt(owner, probe, probe.took_s) or 0.0 for owner, probe in self.every)
+
     def each(self, verb: str, *args: Any, all_of_them: bool = True) -> None:
         """Call one verb, of all or of the plain ones."""
         for owner, probe in self.every if all_of_them else self.plain:

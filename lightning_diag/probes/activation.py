@@ -152,6 +152,11 @@ class ActivationProbe(Probe):
         if self.sites:
             self._off()
 
+    def took_s(self) -> float:
+        """Return the seconds of the hooks since it was asked last."""
+        spent, self._switch.spent_s = self._switch.spent_s, 0.0
+        return spent
+
     def detach(self) -> None:
         """Remove the hooks."""
         for handle in (*self._handles, *self._passing):

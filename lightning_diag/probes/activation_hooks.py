@@ -10,6 +10,7 @@ operations and costs nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -32,6 +33,7 @@ class Switch:
     def __init__(self) -> None:
         self.on = False
         self.error: Exception | None = None
+        self.spent_s = 0.0  # seconds of the hooks within the user's forward
 
 
 class Hook(Inert):
@@ -52,12 +54,14 @@ class Hook(Inert):
             return
         if not module.training or _graph_task() != -1:
             return
+        start = perf_counter()
         try:
             with torch.no_grad():
                 self.see(module, args, kwargs, output)
         except Exception as error:
             self.switch.on = False
             self.switch.error = error
+        self.switch.spent_s += perf_counter() - start
 
     def attach(self, module: nn.Module) -> RemovableHandle:
         """Register it on a module."""

@@ -142,6 +142,10 @@ class Probe(ABC):  # noqa: B024 - every verb is optional, a probe writes those i
         """The pass is over; ``metrics`` are the values the user logged. Return what was measured."""
         return []
 
+    def took_s(self) -> float:
+        """Return the seconds spent inside the user's own calls (forward hooks) since it was asked last."""
+        return 0.0
+
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs to go on: copies on the CPU. Waits for the device, once a checkpoint."""
         return {name: moved(getattr(self, name), torch.device("cpu")) for name in self.kept}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -310,3 +311,16 @@ def test_alone_it_runs_and_leaves_no_hook(tmp_path: Path) -> None:
     fit(module, [monitor], tmp_path, steps=20)
     assert "activations/non-finite" in monitor.diagnosis.coverage.ran
     assert all(not m._forward_hooks for m in module.modules())
+
+
+def test_time_inside_the_users_forward_counts_as_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lightning_diag.probes.activation_recorder import Recorder
+
+    def slow(*_: Any) -> None:
+        time.sleep(0.004)
+
+    monkeypatch.setattr(Recorder, "activation", slow)
+    diag = Diagnostics([ActivationMonitor()], every_n_steps=1, strict=True, sinks=[])
+    fit(Classifier(), [diag], tmp_path, steps=10)
+    session = diag._session
+    assert session is not None and session.schedule.spent_s >= 10 * 0.004
