@@ -18,7 +18,7 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ class Timer(pl.Callback):
         self.steps = steps
         self.now = 0.0
         self.seconds: list[float] = []
-        self.by_hook: Counter[str] = Counter()
+        self.by_hook: dict[str, float] = defaultdict(float)
         self.clock_s = min(_elapsed(time.thread_time()) for _ in range(10_000))
 
     def around(self, name: str, inner: Callable[..., Any]) -> Callable[..., Any]:
