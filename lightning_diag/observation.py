@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,3 +38,13 @@ class Observation:
     def __post_init__(self) -> None:
         if self.logits is None and self.preds is None and self.sample_loss is None:
             raise ValueError("an Observation needs logits, preds or sample_loss")
+
+    @cached_property
+    def predicted(self) -> Tensor | None:
+        """Predicted classes, shape of ``target``, from ``logits``; None where these are no class scores of a target.
+
+        Worked out once for all who ask.
+        """
+        if self.logits is None or self.target is None or self.target.is_floating_point():
+            return None
+        return self.logits.argmax(1) if self.logits.ndim == self.target.ndim + 1 else None

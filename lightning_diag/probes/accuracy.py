@@ -63,8 +63,8 @@ def right_and_total(seen: Observation | None) -> Tensor | None:
     if seen is None or seen.target is None or seen.target.is_floating_point():
         return None
     target = seen.target
-    if seen.logits is not None and seen.logits.ndim == target.ndim + 1:
-        right = seen.logits.argmax(1) == target  # a target out of range is never right
+    if seen.logits is not None and seen.predicted is not None:
+        right = seen.predicted == target  # a target out of range is never right
         valid = (target >= 0) & (target < seen.logits.shape[1])
     elif seen.preds is not None and seen.preds.shape == target.shape and not seen.preds.is_floating_point():
         valid = target >= 0

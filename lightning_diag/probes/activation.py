@@ -12,10 +12,10 @@ from torch.utils.hooks import RemovableHandle
 
 from lightning_diag.probes import activation_attention as attention
 from lightning_diag.probes import activation_kernels as kernels
-from lightning_diag.probes.activation_hooks import Hook, See, Switch
+from lightning_diag.probes.activation_hooks import Hook, Switch
 from lightning_diag.probes.activation_kinds import Pattern, Site, checked, find_sites
 from lightning_diag.probes.activation_recorder import Recorder
-from lightning_diag.probes.activation_wiring import compiled_modules, fast_path_modules, wiring
+from lightning_diag.probes.activation_wiring import compiled_modules, wiring
 from lightning_diag.probes.base import Batch, Probe, Scene, Values
 from lightning_diag.reading import Reading
 
@@ -65,8 +65,8 @@ class ActivationProbe(Probe):
         self.include = checked("include", include)
         self.exclude = checked("exclude", exclude)
         self.sites: list[Site] = []
+        self._wired: list[tuple[nn.Module, Hook]] = []
         self._handles: list[RemovableHandle] = []
-        self._passing: list[RemovableHandle] = []
 
     def attach(self, scene: Scene) -> dict[str, str]:
         """Find the sites and hang the hooks."""
@@ -83,13 +83,9 @@ class ActivationProbe(Probe):
         device = next((p.device for p in scene.module.parameters()), torch.device("cpu"))
         self._recorder = Recorder(self.sites, device)
         self._attends = any(site.role in ("attention", "softmax") for site in self.sites)
-        compiled, shy = compiled_modules(scene.module), fast_path_modules(scene.module)
-        self._short: list[tuple[nn.Module, See]] = []
-        for module, see in wiring(self._recorder, scene.module):
-            if id(module) not in shy:
-                self._handles.append(Hook(self._switch, see).attach(module))
-            elif id(module) not in compiled:
-                self._short.append((module, see))
+        compiled = compiled_modules(scene.module)
+        self._wired = [(m, Hook(self._switch, see)) for m, see in wiring(self._recorder, scene.module)]
+        self._wired = [(m, hook) for m, hook in self._wired if id(m) not in compiled]
         if all(id(site.module) in compiled for site in self.sites):
             self._silent = PATIENCE  # told already
             return dict.fromkeys(
@@ -125,8 +121,8 @@ class ActivationProbe(Probe):
         if not self.sites or self._switch.error is not None:
             return
         self._switch.on = True
-        if not self._passing:
-            self._passing = [Hook(self._switch, see).attach(m) for m, see in self._short if m.training]
+        if not self._handles:
+            self._handles = [hook.attach(m) for m, hook in self._wired if m.training]
 
     def loss(self, batch: Batch) -> None:
         """The forward pass is over."""
@@ -159,16 +155,18 @@ class ActivationProbe(Probe):
 
     def detach(self) -> None:
         """Remove the hooks."""
-        for handle in (*self._handles, *self._passing):
-            handle.remove()
-        self._handles, self._passing, self.sites = [], [], []
+        self._remove()
+        self._wired, self.sites = [], []
 
     def _off(self) -> None:
-        """Stop looking, and remove the short-lived hooks.
+        """Stop looking, and remove the hooks: a module with a hook on it is called the slow way (5 us a call).
 
         In validation any hook would cost ``nn.TransformerEncoderLayer`` its fast path, and the loss its very bits.
         """
         self._switch.on = False
-        for handle in self._passing:
+        self._remove()
+
+    def _remove(self) -> None:
+        for handle in self._handles:
             handle.remove()
-        self._passing = []
+        self._handles = []

@@ -18,17 +18,18 @@ QUERIES = 8
 KEYS = 1024  # of longer sequences the first so many keys
 MASKED = -1e4  # a logit at or below is a mask, not a score
 
+Projection = tuple[Tensor, Tensor | None]  # weight and bias
 COLUMNS = ("entropy", "sharpest", "logit")
 _INF = float("inf")
 _NAN = float("nan")
 
 
 def attention_stats(logits: Tensor) -> Tensor:
-    """Return entropy over uniform (median and minimum over heads) and the largest absolute logit, ``(3,)``.
+    """Return entropy over uniform (median and minimum over heads) and the largest absolute logit, ``(..., 3)``.
 
     Args:
-        logits: ``(N, H, T, S)`` before softmax; masked ones at or below -10,000. A query with fewer than two keys left
-            says nothing; NaN where none says anything.
+        logits: ``(..., N, H, T, S)`` before softmax, any number of layers in front; masked ones at or below -10,000. A
+            query with fewer than two keys left says nothing; NaN where none says anything.
     """
     logits = logits.float()
     allowed = logits > MASKED
@@ -36,10 +37,11 @@ def attention_stats(logits: Tensor) -> Tensor:
     log_p = torch.log_softmax(logits.masked_fill(~allowed, MASKED), -1)
     entropy = -(log_p.exp() * log_p).masked_fill(~allowed, 0.0).sum(-1)
     relative = torch.where(keys > 1, entropy / keys.clamp(min=2).float().log(), _NAN)
-    heads = relative.transpose(0, 1).flatten(1).nanmean(1)
-    largest = logits.abs().masked_fill(~allowed, 0.0).amax()
-    sharpest = torch.where(torch.isnan(heads), _INF, heads).amin()
-    return torch.stack([heads.nanmedian(), torch.where(torch.isinf(sharpest), _NAN, sharpest), largest])
+    heads = relative.transpose(-3, -2).flatten(-2).nanmean(-1)
+    largest = logits.abs().masked_fill(~allowed, 0.0).flatten(-4).amax(-1)
+    sharpest = torch.where(torch.isnan(heads), _INF, heads).amin(-1)
+    median = heads.nanmedian(-1).values
+    return torch.stack([median, torch.where(torch.isinf(sharpest), _NAN, sharpest), largest], -1)
 
 
 def few(tensor: Tensor, dim: int, count: int) -> Tensor:
@@ -97,8 +99,8 @@ def written_logits(module: nn.Module, made: Sequence[Tensor], heads: int) -> Ten
 def multihead_logits(module: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
     """Return logits ``(N, H, T', S)`` of a few samples and queries of one call, masks included.
 
-    Queries and keys are projected again for these samples only (a share of ``2 / batch`` of the layer's own work). None
-    for what isn't covered: nested tensors, keys added by ``bias_k``, weights that are sharded or made on the fly.
+    Only the few queries are projected again: ``(q W_q)(k W_k)' = (q W_q W_k') k'`` spares the projection of all keys.
+    None for what isn't covered: nested tensors, keys added by ``bias_k``, weights that are sharded or made on the fly.
     """
     names = ("query", "key", "value", "key_padding_mask", "need_weights", "attn_mask", "average_attn_weights")
     given: dict[str, Any] = {**dict(zip(names, args, strict=False)), **kwargs}
@@ -113,10 +115,7 @@ def multihead_logits(module: nn.MultiheadAttention, args: tuple[Any, ...], kwarg
     picked = few(torch.arange(query.shape[0], device=query.device), 0, SAMPLES)
     q, k = few(few(query, 0, SAMPLES), 1, QUERIES), few(key, 0, SAMPLES)[:, :KEYS]
     with torch.autocast(q.device.type, enabled=False):
-        q, k = (F.linear(x.to(w.dtype), w, b) for x, (w, b) in zip((q, k), weights, strict=True))
-        logits = scores(q, k, module.num_heads, None, causal=False)
-    if logits is None:
-        return None
+        logits = _projected_scores(q, k, weights, module.num_heads)
     at = few(torch.arange(query.shape[1], device=query.device), 0, QUERIES)
     logits = _masked(logits, given.get("attn_mask"), picked, at, module.num_heads)
     padding = given.get("key_padding_mask")
@@ -126,9 +125,18 @@ def multihead_logits(module: nn.MultiheadAttention, args: tuple[Any, ...], kwarg
     return logits
 
 
-def _weights(
-    module: nn.MultiheadAttention,
-) -> tuple[tuple[Tensor, Tensor | None], tuple[Tensor, Tensor | None]] | None:
+def _projected_scores(query: Tensor, key: Tensor, weights: tuple[Projection, Projection], heads: int) -> Tensor:
+    """Logits ``(N, H, T, S)`` from what enters the projections, ``(N, T, E)`` and ``(N, S, F)``."""
+    (w_q, b_q), (w_k, b_k) = weights
+    q = F.linear(query.to(w_q.dtype), w_q, b_q).unflatten(-1, (heads, -1)).transpose(1, 2)
+    folded = q @ w_k.unflatten(0, (heads, -1))
+    logits = (folded.float().flatten(1, 2) @ key.float().transpose(1, 2)).unflatten(1, (heads, -1))
+    if b_k is not None:
+        logits = logits + (q * b_k.unflatten(0, (heads, 1, -1))).sum(-1, keepdim=True).float()
+    return logits * q.shape[-1] ** -0.5
+
+
+def _weights(module: nn.MultiheadAttention) -> tuple[Projection, Projection] | None:
     """Weight and bias of the query and of the key projection, or None where they aren't there as plain parameters."""
     width, parameters = module.embed_dim, {n: p.detach() for n, p in module.named_parameters(recurse=False)}
     if any(hasattr(p, "to_local") or not p.numel() for p in parameters.values()):

@@ -16,6 +16,7 @@ from lightning_diag.probes.activation_hooks import first_tensor
 from lightning_diag.probes.activation_kinds import Site, is_convolution
 from lightning_diag.probes.activation_tracks import TRACKS, Track, measured
 
+SMALL = 65_536  # attention logits of one call that may be kept to the end of the step
 MIN_UNITS = 8  # fewer are an output or a gate, not a layer whose share of saturated units means something
 
 
@@ -111,6 +112,7 @@ class Recorder:
             return
         self._seen(index)
         x = attention.few(attention.few(x, 0, attention.SAMPLES), -2, attention.QUERIES)
+        x = x.clone()  # softmax in place would write over it
         self._attends(index, x if x.ndim == 4 else x.unsqueeze(1))
 
     def multihead(
@@ -156,7 +158,7 @@ class Recorder:
         order = np.full(len(self.sites), np.nan)
         order[list(self._order)] = np.arange(len(self._order))
         joined = {i: kernels.worst(torch.stack(several)) for i, several in by_site.items()}
-        sharp = {i: _sharpest(several).to(self.device) for i, several in self._attention.items()}
+        sharp = {i: _sharpest(several).to(self.device) for i, several in self._sharpness().items()}
         return self._table(joined, len(kernels.COLUMNS)), self._table(sharp, len(attention.COLUMNS)), rows, order
 
     def _table(self, rows: dict[int, Tensor], columns: int) -> Tensor:
@@ -189,7 +191,22 @@ class Recorder:
 
     def _attends(self, index: int, logits: Tensor | None) -> None:
         if logits is not None and len(self._attention.setdefault(index, [])) < TRACKS:
-            self._attention[index].append(attention.attention_stats(logits))
+            # small ones wait for each other: a few kernels for all layers instead of a few for each
+            self._attention[index].append(logits if logits.numel() <= SMALL else attention.attention_stats(logits))
+
+    def _sharpness(self) -> dict[int, list[Tensor]]:
+        """Attention statistics ``(3,)`` of each call by site; logits that waited are measured together by shape."""
+        found = {index: list(several) for index, several in self._attention.items()}
+        alike: dict[tuple[torch.Size, torch.device], list[tuple[int, int]]] = {}
+        for index, several in found.items():
+            for call, logits in enumerate(several):
+                if logits.ndim > 1:
+                    alike.setdefault((logits.shape, logits.device), []).append((index, call))
+        for places in alike.values():
+            stats = attention.attention_stats(torch.stack([found[index][call] for index, call in places]))
+            for (index, call), row in zip(places, stats.unbind(0), strict=True):
+                found[index][call] = row
+        return found
 
     def _fed(self, units: int, positions: int) -> None:
         """A layer took so many units at so many positions: of the activations just before it, those that fit feed it.

@@ -36,12 +36,6 @@ def compiled_modules(root: nn.Module) -> set[int]:
     return {id(m) for top in tops for m in top.modules()}
 
 
-def fast_path_modules(root: nn.Module) -> set[int]:
-    """Return ids of the modules whose hooks would switch off an ``nn.TransformerEncoderLayer``'s fast path in eval."""
-    layers = [m for m in root.modules() if isinstance(m, nn.TransformerEncoderLayer)]
-    return {id(m) for layer in layers for m in layer.modules()}
-
-
 def _see(r: Recorder, index: int, site: Site) -> See:
     if site.role == "norm":
         return lambda m, a, k, out: r.norm(index, m, out)

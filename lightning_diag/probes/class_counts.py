@@ -95,8 +95,8 @@ def number_of_classes(seen: Observation) -> int | None:
 def count_batch(counts: ClassCounts, seen: Observation) -> None:
     """Add one observation: multi-class, multi-label (float or integer ``(B, K)``) or binary (one score a sample)."""
     target, logits = cast(Tensor, seen.target), cast(Tensor, seen.logits)
-    if not target.is_floating_point() and logits.ndim == target.ndim + 1:
-        counts.count(logits.argmax(1), target)
+    if seen.predicted is not None:
+        counts.count(seen.predicted, target)
     elif logits.ndim == 2 and logits.shape[1] > 1:
         counts.count_labels(logits > 0, target > 0.5)
     else:

@@ -483,3 +483,33 @@ def test_channels_last_networks_behind_linear_layers_have_units_in_the_last_dime
     run = Run(net)
     run.step(torch.randn(4, 5, 5, 3))
     assert {t.units for t in run.probe._recorder._tracks.values()} == {12, 2}
+
+
+def test_outside_sampled_forward_passes_no_module_has_a_hook() -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    run = Run(net)
+
+    def hooked() -> int:
+        return sum(len(m._forward_hooks) for m in net.modules())
+
+    assert hooked() == 0
+    run.probe.batch_start(Batch(None, 0))
+    assert hooked() == 3
+    run.probe.loss(Batch(None, 0))
+    assert hooked() == 0
+
+
+def test_softmax_in_place_does_not_write_over_what_was_kept() -> None:
+    class InPlace(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.softmax = nn.Softmax(-1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            weights: Tensor = self.softmax(x)
+            x.fill_(1e4)
+            return weights
+
+    values = Run(InPlace()).step(torch.zeros(2, 3, 5, 5))
+    assert float(values["activation/attention_max_logit"][0]) == 0.0
+    assert float(values["activation/attention_entropy"][0]) == pytest.approx(1.0)
