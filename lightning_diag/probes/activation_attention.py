@@ -133,7 +133,8 @@ def _projected_scores(query: Tensor, key: Tensor, weights: tuple[Projection, Pro
     logits = (folded.float().flatten(1, 2) @ key.float().transpose(1, 2)).unflatten(1, (heads, -1))
     if b_k is not None:
         logits = logits + (q * b_k.unflatten(0, (heads, 1, -1))).sum(-1, keepdim=True).float()
-    return logits * q.shape[-1] ** -0.5
+    scaled: Tensor = logits * q.shape[-1] ** -0.5
+    return scaled
 
 
 def _weights(module: nn.MultiheadAttention) -> tuple[Projection, Projection] | None:
