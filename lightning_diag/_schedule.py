@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping
+from statistics import median
 from typing import Any, Literal
 
 from lightning_diag.errors import ConfigurationError
@@ -14,6 +16,10 @@ EARLY_SHARE = 0.02  # share of step time the rest of the start may take: slow st
 DENSE_STEPS = 32  # steps sampled at the start when ranks must agree without a clock
 RANKS_INTERVAL = 32  # and the interval after them
 MAX_INTERVAL = 1000
+HEADROOM = (
+    0.8  # share of the budget to plan for: caches that a sample emptied cost the user's code time nobody measures
+)
+DEVICE_STEPS = 9  # newest sampled and plain steps whose times on the device are compared
 SMOOTHING = 0.2  # weight of the newest sample in the running means of costs
 
 
@@ -54,6 +60,7 @@ class Schedule:
         self._late_s = math.nan
         self._step_s = math.nan
         self._samples = 0
+        self._device: dict[bool, deque[float]] = {kind: deque(maxlen=DEVICE_STEPS) for kind in (False, True)}
 
     def due(self, step: int) -> bool:
         """Whether this step is to be sampled."""
@@ -61,7 +68,7 @@ class Schedule:
 
     @property
     def overhead_frac(self) -> float:
-        """Own host time over step time so far; 0 before the first step."""
+        """Own time over step time so far, of host or device, whichever is more in a sample; 0 before the first step."""
         return self.spent_s / self.elapsed_s if self.elapsed_s > 0 else 0.0
 
     def done(
@@ -77,14 +84,17 @@ class Schedule:
             late_s: the part of ``own_s`` that went into earlier steps that had waited.
             late_steps: how many those were.
         """
-        self.spent_s += own_s - late_s
+        spent_s = own_s - late_s
+        if sampled and self.device_sample_s > spent_s:  # NaN where there is no device: False
+            spent_s = self.device_sample_s
+        self.spent_s += spent_s
         self.elapsed_s += step_s
         self._step_s = _mean(self._step_s, step_s - own_s)
         self.late(late_s, late_steps)
         if not sampled:
-            self._plain_s = _mean(self._plain_s, own_s - late_s)
+            self._plain_s = _mean(self._plain_s, spent_s)
             return
-        self._sample_s = _mean(self._sample_s, own_s - late_s)
+        self._sample_s = _mean(self._sample_s, spent_s)
         self._samples += 1
         self.interval = self._chosen()
         self.next = step + self.interval
@@ -95,12 +105,27 @@ class Schedule:
             self.spent_s += seconds
             self._late_s = _mean(self._late_s, seconds / steps)
 
+    def device(self, seconds: float, *, sampled: bool) -> None:
+        """Book how long a step took on the device."""
+        self._device[sampled].append(seconds)
+
+    @property
+    def device_sample_s(self) -> float:
+        """What a sample adds to a step on the device: median of sampled steps less that of plain ones; NaN unknown.
+
+        Host work hides behind kernels, or kernels behind the host, so what costs time is the longer of both.
+        """
+        plain, sampled = self._device[False], self._device[True]
+        if min(len(plain), len(sampled)) < 3:
+            return math.nan
+        return max(0.0, median(sampled) - median(plain))
+
     def _chosen(self) -> int:
         if isinstance(self.every_n_steps, int):
             return self.every_n_steps
         if self.world_size > 1:
             return 1 if self._samples < DENSE_STEPS else RANKS_INTERVAL
-        share = self.budget
+        share = HEADROOM * self.budget
         if self.spent_s < GRACE_S:
             if self.elapsed_s < DENSE_S:
                 return 1

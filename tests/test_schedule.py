@@ -31,7 +31,7 @@ def test_auto_is_dense_at_first_and_keeps_the_budget_after(budget: float, step_s
     assert sampled[:dense] == list(range(1, dense + 1))
     assert sampled[dense + 1] > sampled[dense] + 1
     assert schedule.spent_s <= budget * 20_000 * step_s * 1.01 + GRACE_S + cost
-    assert schedule.spent_s >= 0.8 * budget * 20_000 * step_s  # it uses what it may
+    assert schedule.spent_s >= 0.7 * budget * 20_000 * step_s  # it uses what it may, less the headroom
 
 
 def test_slow_steps_cost_little_from_the_start() -> None:
@@ -42,6 +42,23 @@ def test_slow_steps_cost_little_from_the_start() -> None:
 
 def test_a_cheap_sample_is_taken_at_every_step() -> None:
     assert len(drive(Schedule("auto", 0.01), 5_000, step_s=1.0, sample_s=0.001)) == 5_000
+
+
+def test_what_a_sample_costs_on_the_device_counts_where_it_is_more() -> None:
+    schedule = Schedule("auto", 0.01)
+    for _ in range(5):
+        schedule.device(0.100, sampled=False)
+        schedule.device(0.140, sampled=True)
+    assert schedule.device_sample_s == pytest.approx(0.04)
+    sampled = drive(schedule, 4_000, step_s=0.1, sample_s=0.001)
+    assert sampled[-1] - sampled[-2] == 50
+    assert schedule.overhead_frac < 0.012  # 40 ms in 0.8 % of 100 ms a step; host time alone would take every 2nd
+    hidden = Schedule("auto", 0.01)
+    for _ in range(5):
+        hidden.device(0.100, sampled=False)
+        hidden.device(0.099, sampled=True)
+    sampled = drive(hidden, 4_000, step_s=0.1, sample_s=0.004)
+    assert sampled[-1] - sampled[-2] == 5
 
 
 def test_ranks_agree_without_a_clock() -> None:
