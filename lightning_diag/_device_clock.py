@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -18,7 +18,7 @@ class Event(Protocol):
     def query(self) -> bool:
         """Whether the device has passed it."""
 
-    def elapsed_time(self, end: Event) -> float:
+    def elapsed_time(self, end: Any, /) -> float:
         """Milliseconds to a later event."""
 
 
@@ -34,20 +34,23 @@ class DeviceClock:
     one. Source: PyTorch, "CUDA semantics", section on timing with events.
 
     Args:
+        on: whether there is a device to time; nothing is done otherwise.
         make: makes an event.
     """
 
     FLYING = 64  # steps that may wait to be read; older ones are forgotten
 
-    def __init__(self, make: Callable[[], Event] = _cuda_event) -> None:
+    def __init__(self, on: bool, make: Callable[[], Event] = _cuda_event) -> None:
+        self.on = on
         self._make = make
         self._start: Event | None = None
         self._flying: deque[tuple[bool, Event, Event]] = deque(maxlen=self.FLYING)
 
     def start(self) -> None:
         """A step that is to be timed begins."""
-        self._start = self._make()
-        self._start.record()
+        if self.on:
+            self._start = self._make()
+            self._start.record()
 
     def stop(self, *, sampled: bool) -> None:
         """The step is over; does nothing when it isn't timed."""

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from lightning_diag._device_clock import DeviceClock
 from lightning_diag._guard import Guard
 from lightning_diag._judge import Judge
 from lightning_diag._roster import Roster
@@ -65,14 +64,12 @@ class Pipeline:
         self._from_outputs = False
         self._extra: Values = []
         self._in_validation = False
-        self._clock: DeviceClock | None = None
 
     def start(self, scene: Scene, run: RunInfo, transfer: Transfer) -> None:
         """Open the sinks, attach the probes and learn the facts of the run."""
         self.facts, self._scene, self._transfer = scene.facts, scene, transfer
         self._observer = Observer(scene.module, scene.observe)
         self._parameters = TrainedParameters.of(scene.module, scene.optimizers)
-        self._clock = DeviceClock() if scene.facts.device == "cuda" else None
         self._roster.attach(scene)
         self._teller.each_sink(lambda sink: sink.open(run))
 
@@ -108,8 +105,6 @@ class Pipeline:
         self._epoch, self._step = epoch, step
         if first:
             self.sampling = self.schedule.due(step)
-            if self._clock is not None and (self.sampling or step + 1 >= self.schedule.next):
-                self._clock.start()  # a sampled step, and the plain one just before it
         self._batch = Batch(batch, batch_idx)
         if self._observer is not None:
             self._observer.start(self.sampling)
@@ -176,10 +171,6 @@ class Pipeline:
         """Book the time of a finished optimizer step."""
         late_s, late_steps = self._teller.late()
         own_s += self._roster.took_s() if self.sampling else 0.0
-        if self._clock is not None:
-            self._clock.stop(sampled=self.sampling)
-            for sampled, seconds in self._clock.passed():
-                self.schedule.device(seconds, sampled=sampled)
         self.schedule.done(
             self.last_step, sampled=self.sampling, own_s=own_s, step_s=step_s, late_s=late_s, late_steps=late_steps
         )

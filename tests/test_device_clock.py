@@ -35,7 +35,7 @@ def step(clock: DeviceClock, device: Device, ms: float, *, sampled: bool) -> Non
 
 def test_steps_are_read_in_order_once_the_device_has_passed_them() -> None:
     device = Device()
-    clock = DeviceClock(lambda: FakeEvent(device))
+    clock = DeviceClock(True, lambda: FakeEvent(device))
     step(clock, device, 10.0, sampled=False)
     step(clock, device, 14.0, sampled=True)
     assert list(clock.passed()) == []
@@ -48,9 +48,16 @@ def test_steps_are_read_in_order_once_the_device_has_passed_them() -> None:
 
 def test_a_step_that_was_not_started_is_not_timed_and_old_ones_are_forgotten() -> None:
     device = Device()
-    clock = DeviceClock(lambda: FakeEvent(device))
+    clock = DeviceClock(True, lambda: FakeEvent(device))
     clock.stop(sampled=True)
     for _ in range(3 * DeviceClock.FLYING):
         step(clock, device, 1.0, sampled=True)
     device.done_ms = device.now_ms
     assert len(list(clock.passed())) == DeviceClock.FLYING
+
+
+def test_without_a_device_no_event_is_made() -> None:
+    clock = DeviceClock(False)  # the default maker would raise without CUDA
+    clock.start()
+    clock.stop(sampled=True)
+    assert list(clock.passed()) == []

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from lightning_diag._device_clock import DeviceClock
 from lightning_diag._guard import Guard
 from lightning_diag._judge import Judge, chosen
 from lightning_diag._pipeline import Pipeline
@@ -115,6 +116,7 @@ class Session:
         # Lightning's own count is one too high after some resumes, so ours goes on from the checkpoint if there is one.
         self._steps_done = view.steps_done(trainer) if resumed is None else resumed
         self._scaler = view.scaler(trainer)
+        self._clock = DeviceClock(scene.facts.device == "cuda")
         self._own_s = 0.0
         self._started = time.perf_counter()
         self._step_at = -1
@@ -135,6 +137,8 @@ class Session:
         if self._global_step is None:
             self._global_step = trainer.global_step
         self.pipeline.batch_start(batch, batch_idx, trainer.current_epoch, step, first=first)
+        if first and (self.pipeline.sampling or step + 1 >= self.schedule.next):
+            self._clock.start()  # sampled steps, and plain ones just before them
 
     def loss(self, trainer: Any, module: nn.Module, loss: Tensor) -> None:
         """Backward is about to run on this loss."""
@@ -162,6 +166,9 @@ class Session:
         """Add our own seconds of a hook; with ``stepped`` the optimizer step is over."""
         self._own_s += own_s
         if stepped:
+            self._clock.stop(sampled=self.pipeline.sampling)
+            for sampled, seconds in self._clock.passed():
+                self.schedule.device(seconds, sampled=sampled)
             self.pipeline.step_done(own_s=self._own_s, step_s=time.perf_counter() - self._started)
 
     def finish(self, *, failed: bool = False) -> None:
