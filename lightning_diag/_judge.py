@@ -60,10 +60,17 @@ class Judge:
     Args:
         detectors: detectors to run, one a rule.
         on_error: called once for a detector that raised; None re-raises (strict).
+        excused: rule -> reason, of rules that are not judged here; they stand in the coverage.
     """
 
-    def __init__(self, detectors: Iterable[Detector], on_error: Callable[[str, Exception], None] | None = None) -> None:
-        self.detectors = {d.rule: d for d in detectors}
+    def __init__(
+        self,
+        detectors: Iterable[Detector],
+        on_error: Callable[[str, Exception], None] | None = None,
+        excused: Mapping[str, str] | None = None,
+    ) -> None:
+        self.excused = dict(excused or {})
+        self.detectors = {d.rule: d for d in detectors if d.rule not in self.excused}
         self.on_error = on_error
         self.reset()
 
@@ -89,7 +96,7 @@ class Judge:
     @property
     def coverage(self) -> Coverage:
         """Which rules were judged, and why the others were not."""
-        skipped = {}
+        skipped = dict(self.excused)
         for rule, detector in sorted(self.detectors.items()):
             if rule in self._failed:
                 skipped[rule] = self._failed[rule]
@@ -97,7 +104,7 @@ class Judge:
                 missing = [s for s in detector.reads if s in self._unmeasured]
                 reason = self._unmeasured[missing[0]] if missing else f"no reading of {' or '.join(detector.reads)}"
                 skipped[rule] = self._reasons.get(rule, reason)
-        return Coverage(tuple(sorted(self._ran - self._failed.keys())), skipped)
+        return Coverage(tuple(sorted(self._ran - self._failed.keys())), dict(sorted(skipped.items())))
 
     @property
     def diagnosis(self) -> Diagnosis:

@@ -101,15 +101,20 @@ def test_json_is_one_object_with_a_schema(broken: Path, capsys: pytest.CaptureFi
     found: dict[str, Any] = json.loads(out)
     assert (code, err) == (1, "")
     assert list(found) == [
-        "schema", "version", "run", "run_status", "fail_on", "exit_code", "verdict", "severity", "causes", "findings",
-        "coverage", "caveats",
+        "schema", "version", "run", "source", "run_status", "fail_on", "exit_code", "verdict", "severity", "causes",
+        "findings", "coverage", "caveats",
     ]  # fmt: skip
     assert (found["schema"], found["version"]) == (1, lightning_diag.__version__)
     assert (found["run"], found["run_status"]) == (str(broken), "finished")
     assert (found["fail_on"], found["exit_code"], found["severity"]) == ("info", 1, "critical")
     assert found["verdict"] == check(broken).verdict
     assert found["causes"][0]["name"] == "non-finite"
-    assert found["findings"] == [f.to_dict() for f in check(broken).findings]
+    added = {"fingerprints", "state"}
+    assert [{k: v for k, v in f.items() if k not in added} for f in found["findings"]] == [
+        f.to_dict() for f in check(broken).findings
+    ]
+    assert {f["state"] for f in found["findings"]} == {"new"}
+    assert found["findings"][0]["fingerprints"] == ["loss/non-finite::"]
     assert found["caveats"] == []
 
 
@@ -123,7 +128,10 @@ def test_nothing_to_judge_is_not_a_pass(tmp_path: Path, capsys: pytest.CaptureFi
 def test_no_record_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "check", tmp_path)
     assert (code, out) == (2, "")
-    assert err == f"lightning-diag: {tmp_path} is not a run record: it holds no run.json\n"
+    assert err.startswith(
+        f"lightning-diag: {tmp_path} is not a run record: it holds no run.json, nor the log of one run"
+    )
+    assert err.count("\n") == 1
 
 
 def test_caveats_stand_under_the_verdict(healthy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

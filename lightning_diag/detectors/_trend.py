@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lightning_diag.detectors._lr_watch import LrWatch
 from lightning_diag.detectors.base import Detector
@@ -90,8 +91,11 @@ class TrendDetector(Detector):
     """Base of the rules that look at the whole curve now and then.
 
     Every loss goes into a :class:`LossTrace`; every :func:`interval` steps ``_look`` judges. In between the rule is not
-    judged (``NotMeasurable`` with the reason of the last look), so its lifecycle counts looks, not steps.
+    judged (``NotMeasurable`` with the reason of the last look), so its lifecycle counts looks, not steps. Windows are
+    in steps, one loss each.
     """
+
+    every_step: ClassVar[bool] = True
 
     def _reset(self) -> None:
         self._trace = LossTrace()

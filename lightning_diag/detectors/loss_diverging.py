@@ -100,8 +100,10 @@ class LossDiverging(Detector):
         self._best = math.inf  # lowest level since the start or the last jump of the learning rate
         self._muted = -1  # last step of the guard
         self._restarted = False  # whether that guard follows a jump of the learning rate
-        self._row = 0  # steps in a row at which it held
-        self._high = 0  # steps in a row at which the run counted as lost
+        self._row = 0  # losses in a row at which it held
+        self._began = 0  # step of the first of them
+        self._high = 0  # losses in a row at which the run counted as lost
+        self._lost_at = 0  # step of the first of them
 
     def update(self, reading: Reading) -> Finding | None:
         """Compare the level with the best before it."""
@@ -151,14 +153,18 @@ class LossDiverging(Detector):
         if not sure and self._best > 0.7 * self._start:
             limit = ceiling  # nothing was reached yet: some losses rise from a low start
         self._high = self._high + 1 if level > ceiling else 0
+        if self._high == 1:
+            self._lost_at = reading.step
         if level <= limit:
             self._row = 0
             return None
         self._row += 1
+        if self._row == 1:
+            self._began = reading.step
         planned = reading.facts.planned_steps or 0
         if self._row < max(self.steps, planned // 1000) or not self._means_agree(limit):
             return None
-        if self._rates.unknown_since(reading.step - self._row) and self._row < PATIENCE:
+        if self._rates.unknown_since(self._began - 1) and self._row < PATIENCE:
             raise NotMeasurable("waiting for a sample of the learning rate")
         lost = self._high >= max(100, planned // 50)
         return self._finding(reading, level, limit, ceiling if lost else None)
@@ -188,8 +194,12 @@ class LossDiverging(Detector):
         return float(recent.mean()) - margin > limit + shift
 
     def _finding(self, reading: Reading, level: float, limit: float, lost: float | None) -> Finding:
-        began = reading.step - self._row + 1
-        worse = "" if lost is None else f"; for {self._high} steps it has been worse than {lost:.4g}, above its start"
+        began = self._began
+        worse = (
+            ""
+            if lost is None
+            else f"; for {reading.step - self._lost_at + 1} steps it has been worse than {lost:.4g}, above its start"
+        )
         return self.found(
             reading,
             Severity.WARNING if lost is None else Severity.CRITICAL,

@@ -58,7 +58,7 @@ class LossNonFinite(Detector):
         ...     for finding in judge.update(judge.enrich(reading)):
         ...         print(step, finding.severity, finding.message)
         40 warning The training loss is nan at step 40 (batch 39 of epoch 0); the limit is a finite number.
-        71 critical The training loss is nan at step 70 (batch 69 of epoch 0) and was not finite for 2 steps in a row.
+        71 critical The training loss is nan at step 70 (batch 69 of epoch 0) and was not finite for 2 losses in a row.
 
     References:
         Micikevicius et al., Mixed Precision Training, 2018 (arXiv:1710.03740), section 3.2: skip the step when the
@@ -100,7 +100,7 @@ class LossNonFinite(Detector):
         self._row += 1
         self._steps = [s for s in self._steps if s > reading.step - RECENT] + [reading.step]
         if self._row >= self.in_a_row:
-            row = "at once" if self._row == 1 else f"and was not finite for {self._row} steps in a row"
+            row = "at once" if self._row == 1 else f"and was not finite for {self._row} losses in a row"
             return self._finding(reading, row, Severity.CRITICAL)
         if len(self._steps) >= self.repeats:
             return self._finding(reading, f"and at {len(self._steps)} of the last {RECENT} steps", Severity.CRITICAL)

@@ -79,6 +79,7 @@ class LossOscillating(Detector):
     reads: ClassVar[tuple[str, ...]] = ("loss/train", "loss/level", "loss/relative")
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "Loss oscillates"
+    every_step: ClassVar[bool] = True
     resolve_after: ClassVar[int | None] = 3
 
     def __init__(self, limit: float = -0.35, amplitude: float = 0.05, window: int = 64, confirm: int = 3) -> None:

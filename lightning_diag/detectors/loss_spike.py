@@ -94,6 +94,7 @@ class LossSpike(Detector):
     reads: ClassVar[tuple[str, ...]] = ("loss/train", "loss/z", "loss/level", "loss/noise", "loss/relative")
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "Loss spike"
+    every_step: ClassVar[bool] = True
 
     def __init__(
         self,
