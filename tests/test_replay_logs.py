@@ -71,11 +71,12 @@ def test_gaps_make_no_new_alarms_of_hard_runs(name: str, every: int, tmp_path: P
     ],
 )
 def test_a_broken_run_is_found(name: str, rule: str, every: int, tmp_path: Path) -> None:
-    run = fault(name, STEPS, generator(name))
+    steps = 2 * STEPS  # every 50th: 120 losses, of which the median of 32 is compared
+    run = fault(name, steps, generator(name))
     diagnosis = check(logged(run, every, tmp_path / "metrics.csv"))
     assert rule in warnings_of(diagnosis)
     (finding,) = (f for f in diagnosis.findings if f.rule == rule)
-    assert abs(finding.first_step - run.onset) <= 0.2 * STEPS + 20 * every  # a level is the median of 32 losses
+    assert abs(finding.first_step - run.onset) <= 0.2 * steps + 20 * every
 
 
 def test_rules_that_need_every_step_say_so(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def to_sarif(judgement: Judgement) -> dict[str, Any]:
         "results": [_result(item, index, judgement) for item in judgement.items],
         "columnKind": "unicodeCodePoints",
         "properties": {
-            "verdict": judgement.diagnosis.verdict,
+            "verdict": clean(judgement.diagnosis.verdict),
             "checksRan": list(coverage.ran),
             "checksSkipped": dict(coverage.skipped),
             "caveats": judgement.caveats,
