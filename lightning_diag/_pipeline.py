@@ -5,21 +5,20 @@ Knows the bases of probes, detectors and sinks, and none of their members. Knows
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from lightning_diag._courier import Courier
 from lightning_diag._guard import Guard
 from lightning_diag._judge import Judge
 from lightning_diag._roster import Roster
 from lightning_diag._schedule import Schedule
 from lightning_diag._teller import Teller
-from lightning_diag._transfer import HostPacket, Transfer, is_finite_now
+from lightning_diag._transfer import Transfer, is_finite_now
 from lightning_diag.finding import Finding
-from lightning_diag.packet import Packet
 from lightning_diag.probes.base import Batch, Probe, Scene, Values
 from lightning_diag.probes.observer import Observer
 from lightning_diag.probes.origin import traced
@@ -54,24 +53,34 @@ class Pipeline:
     ) -> None:
         self.judge, self.schedule, self.guard = judge, schedule, guard
         self.sampling = False
-        self.facts = Facts()
         self.last_step = 0
         self._teller = Teller(judge, sinks, guard, on_finding)
-        self._roster = Roster(probes, guard, self.know)
+        self._roster = Roster(probes, guard, lambda facts: self._courier.hear(facts), self.know)
         self._observer: Observer | None = None
         self._batch: Batch | None = None
         self._traced = False
         self._from_outputs = False
         self._extra: Values = []
+        self._courier = Courier(Transfer(), self._roster, self._teller, Facts())
         self._in_validation = False
 
     def start(self, scene: Scene, run: RunInfo, transfer: Transfer) -> None:
         """Open the sinks, attach the probes and learn the facts of the run."""
-        self.facts, self._scene, self._transfer = scene.facts, scene, transfer
+        self._scene, self._transfer = scene, transfer
+        self._courier = Courier(transfer, self._roster, self._teller, scene.facts)
         self._observer = Observer(scene.module, scene.observe)
         self._parameters = TrainedParameters.of(scene.module, scene.optimizers)
         self._roster.attach(scene)
         self._teller.each_sink(lambda sink: sink.open(run))
+
+    @property
+    def facts(self) -> Facts:
+        """What is known of the run."""
+        return self._courier.facts
+
+    def know(self, learned: Mapping[str, Any]) -> None:
+        """Take in facts, and let other processes know."""
+        self._courier.know(learned)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what probes and facts have learned, for a checkpoint: plain data and tensors on the CPU."""
@@ -79,7 +88,7 @@ class Pipeline:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back a :meth:`state_dict` after :meth:`start`; leaves its argument alone."""
-        self.know(state["facts"])
+        self._courier.hear(state["facts"])
         self._roster.load_state_dict(state["probes"], self._parameters.device)
 
     def finish(self, *, failed: bool = False) -> None:
@@ -90,9 +99,10 @@ class Pipeline:
         self._observer = None
         try:
             self._teller.settle()
-            self._arrive(self._transfer.finish(collective=not failed))
-            if not failed and self.last_step:
-                end = Reading(self.last_step, self._epoch, {"run/ended": np.float64(1.0)}, self.facts, stage="end")
+            self._courier.finish(failed=failed)
+            last = self.last_step if self._courier.alone else self._courier.arrived
+            if not failed and last:
+                end = Reading(last, self._epoch, {"run/ended": np.float64(1.0)}, self.facts, stage="end")
                 self._teller.take(end)
         finally:
             self._roster.each("detach")
@@ -208,8 +218,7 @@ class Pipeline:
         self._in_validation = False
         values = self._roster.gather("validation_end", metrics)
         if values and self._observer is not None:
-            self._transfer.submit(Packet.pack(self.last_step, epoch, -1, "validation", values))
-            self._arrive(self._transfer.landed())
+            self._courier.send(self.last_step, epoch, -1, "validation", values)
 
     def _depart(self, batch_idx: int, values: Values) -> None:
         """Send the step's packet and judge what has arrived; a number alone needs no packet."""
@@ -217,9 +226,7 @@ class Pipeline:
         if len(values) == 1 and isinstance(value, float) and name == "loss/train":
             self._teller.loss(self._step, self._epoch, batch_idx, value, self.facts)
             return
-        packet = Packet.pack(self._step, self._epoch, batch_idx, "train", values)
-        self._transfer.submit(packet, urgent=self.sampling)
-        self._arrive(self._transfer.landed())
+        self._courier.send(self._step, self._epoch, batch_idx, "train", values, urgent=self.sampling)
 
     def _look(self, batch: Batch) -> bool:
         """Find predictions and targets; returns whether there are any."""
@@ -240,21 +247,11 @@ class Pipeline:
         """The first non-finite loss: what was non-finite first, input, weight or module output?"""
         assert self._observer is not None
         self._traced = True
+        # a replay by one process could wait for the others for ever
+        calls = self._observer.calls if self._courier.alone else None
         try:
-            values, names = traced(self._scene.module, self._parameters, batch.batch, self._observer.calls)
+            values, learned = traced(self._scene.module, self._parameters, batch.batch, calls)
             self._extra += values
-            self.know({"names": names})
+            self.know(learned)
         except Exception as error:
             self.guard.tell("the search for the first non-finite value", error)
-
-    def _arrive(self, packets: Iterable[HostPacket]) -> None:
-        for packet, values in packets:
-            reading = Reading(packet.step, packet.epoch, values, self.facts, packet.batch_idx, packet.stage)
-            self._roster.learn(reading)
-            now = reading if reading.facts is self.facts else dataclasses.replace(reading, facts=self.facts)
-            self._teller.take(now)
-
-    def know(self, learned: Mapping[str, Any]) -> None:
-        """Take in new facts."""
-        if learned:
-            self.facts = self.facts.merged(learned)

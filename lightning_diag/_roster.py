@@ -18,7 +18,8 @@ class Roster:
     Args:
         probes: ``(owner, probe)``; the owner is the monitor named when its probe fails.
         guard: where exceptions end.
-        know: takes in facts (why a signal isn't measured).
+        know: takes in facts that every process learns.
+        share: takes in facts that only this process knows (a probe failed here); default ``know``.
 
     Attributes:
         every: all that are alive.
@@ -27,10 +28,15 @@ class Roster:
     """
 
     def __init__(
-        self, probes: Sequence[tuple[str, Probe]], guard: Guard, know: Callable[[Mapping[str, Any]], None]
+        self,
+        probes: Sequence[tuple[str, Probe]],
+        guard: Guard,
+        know: Callable[[Mapping[str, Any]], None],
+        share: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> None:
         self._guard = guard
         self._know = know
+        self._share = share or know
         self._split(probes)
 
     def attempt(self, owner: str, probe: Probe, call: Callable[..., Any], *args: Any) -> Any:
@@ -87,7 +93,7 @@ class Roster:
         """Switch off a probe that raised."""
         self._split([(o, p) for o, p in self.every if p is not probe])
         reason = f"{owner} failed: {type(error).__name__}: {error}"
-        self._know({"unmeasured": dict.fromkeys(probe.signals, reason)})
+        self._share({"unmeasured": dict.fromkeys(probe.signals, reason)})
         self._guard.tell(owner, error)
 
     def _split(self, probes: Sequence[tuple[str, Probe]]) -> None:

@@ -27,6 +27,8 @@ class Packet:
         flat: all values, one after the other.
         layout: ``(signal, shape)`` in the order of ``flat``.
         known: signals whose values the host knows anyway (learning rates); they don't travel.
+        learned: fields of the run's facts that became known with it, plain data.
+        sharded: whether parameters are spread over processes, so that norms are parts of a whole.
     """
 
     step: int
@@ -36,6 +38,8 @@ class Packet:
     flat: Tensor
     layout: tuple[tuple[str, tuple[int, ...]], ...]
     known: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    learned: Mapping[str, Any] = field(default_factory=dict)
+    sharded: bool = False
 
     @classmethod
     def pack(
@@ -45,6 +49,9 @@ class Packet:
         batch_idx: int,
         stage: str,
         values: Sequence[tuple[str, Tensor | NDArray[Any] | float]],
+        learned: Mapping[str, Any] | None = None,
+        *,
+        sharded: bool = False,
     ) -> Packet:
         """Make a packet of ``(signal, tensor or host array)`` pairs: one concatenation, no sync.
 
@@ -59,7 +66,7 @@ class Packet:
         layout = tuple((name, tuple(value.shape)) for name, value in tensors)
         flats = [value.detach().reshape(-1).to(torch.float32) for _, value in tensors]
         flat = flats[0] if len(flats) == 1 else torch.cat(flats) if flats else torch.empty(0)
-        return cls(step, epoch, batch_idx, stage, flat, layout, known)
+        return cls(step, epoch, batch_idx, stage, flat, layout, known, learned or {}, sharded)
 
     def unpack(self, host: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
         """Return signal -> float64 array from the host's copy of ``flat``, shape ``(n,)``."""

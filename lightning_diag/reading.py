@@ -30,6 +30,7 @@ class Facts:
         batch_size: samples a micro-batch and process.
         world_size: number of processes.
         strategy: class name of Lightning's strategy.
+        sharded: whether parameters are spread over processes.
         device: device type of the module, such as ``cpu`` or ``cuda``.
         task: ``classification``, ``regression``, ``language-model`` or None.
         loss_kind: ``cross-entropy``, ``mse``, ``l1``, ``bce`` ... when the loss was *recomputed and matched*.
@@ -59,6 +60,7 @@ class Facts:
     batch_size: int | None = None
     world_size: int = 1
     strategy: str | None = None
+    sharded: bool = False
     device: str | None = None
     task: str | None = None
     loss_kind: str | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Merge = Literal["mean", "sum", "same", "host"]
+Merge = Literal["mean", "sum", "same", "norm", "ranks", "host"]
 Statistic = Literal["value", "min", "median", "max"]
 PREFIX = "diag/"
 
@@ -22,10 +22,12 @@ class Signal:
         name: ``group/name``.
         unit: unit in words; ``loss`` means the units of the user's loss.
         axis: what an array's first dimension counts (``parameter``, ``module`` ...); None for a scalar.
-        merge: how ranks combine: ``mean``, ``sum``, ``same`` (equal on all ranks by construction) or ``host``
-            (made on the host, never reduced).
+        merge: how ranks combine: ``mean``, ``sum``, ``same`` (equal on all ranks by construction), ``norm`` (the same,
+            but root of the sum of squares where parameters are sharded), ``ranks`` (one entry a rank) or ``host`` (made
+            on the host, never merged).
         logged: what leaves to loggers; empty = only the record and detectors see it.
         doc: one sentence.
+        weight: signal that weighs the ranks in a mean; empty = all count the same.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Signal:
     merge: Merge
     logged: tuple[Statistic, ...]
     doc: str
+    weight: str = ""
 
 
 def _table(*rows: Signal) -> dict[str, Signal]:
@@ -51,12 +54,13 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("loss/train", "loss", None, "mean", _V, "training loss of the step, mean of its micro-batches, undivided"),
     # sampled steps: optimization
     Signal("lr", "1", "group", "same", ("max",), "learning rate of each parameter group"),
-    Signal("grad/norm", "loss/weight", None, "same", _V, "L2 norm of all gradients, unscaled, accumulated, pre-clip"),
-    Signal("grad/norm_after_clip", "loss/weight", None, "same", _V, "the same after clipping"),
+    Signal("grad/norm", "loss/weight", None, "norm", _V, "L2 norm of all gradients, unscaled, accumulated, pre-clip"),
+    Signal("grad/norm_after_clip", "loss/weight", None, "norm", _V, "the same after clipping"),
     Signal("grad/clipped", "0 or 1", None, "same", _V, "whether clipping changed the gradients of this step"),
-    Signal("grad/parameter_norm", "loss/weight", "parameter", "same", _SPREAD, "pre-clip L2 norm per parameter"),
+    Signal("grad/parameter_norm", "loss/weight", "parameter", "norm", _SPREAD, "pre-clip L2 norm per parameter"),
     Signal("grad/missing", "0 or 1", "parameter", "same", (), "1 where a trainable parameter has no gradient"),
-    Signal("weight/parameter_norm", "weight", "parameter", "same", (), "L2 norm per parameter, from a strided sample"),
+    Signal("weight/parameter_norm", "weight", "parameter", "norm", (), "L2 norm per parameter, from a strided sample"),
+    Signal("update/parameter_norm", "weight", "parameter", "norm", (), "norm of the step's change; only if sharded"),
     Signal("update/parameter_ratio", "1", "parameter", "same", _SPREAD, "norm of the step's change over weight norm"),
     # sampled steps: activations, from a strided sample of rows and units; NaN where a module has no such thing
     Signal("activation/dead_frac", "1", "module", "mean", ("max",), "share of units never active in the window"),
@@ -81,9 +85,9 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("origin/weight", "0 or 1", "parameter", "mean", (), "1 where a weight was non-finite before the step"),
     Signal("origin/module", "0 or 1", "submodule", "mean", (), "1 at the first module that made one of finite inputs"),
     # validation and run
-    Signal("loss/val", "loss", None, "mean", _V, "mean validation loss of one validation pass"),
+    Signal("loss/val", "loss", None, "mean", _V, "mean validation loss of one validation pass", "val/samples"),
     Signal("accuracy/train", "1", None, "mean", _V, "running train accuracy, exponential mean over batches"),
-    Signal("accuracy/val", "1", None, "mean", _V, "accuracy of one validation pass"),
+    Signal("accuracy/val", "1", None, "mean", _V, "accuracy of one validation pass", "val/samples"),
     Signal("val/samples", "samples", None, "sum", (), "samples seen in one validation pass"),
     # one validation pass, and the sampled training batches since the pass before; K classes
     Signal("class/support", "samples", "class", "sum", (), "validation samples (pixels, tokens) of each class, (K,)"),
@@ -120,6 +124,8 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("loss/z", "1", None, "host", (), "deviation of this loss from the level before it, in units of its noise"),
     Signal("loss/best", "loss", None, "host", (), "lowest level so far"),
     Signal("loss/relative", "1", None, "host", _V, "level over chance level (over the first losses if unknown)"),
+    # several processes: one entry each
+    Signal("rank/loss", "loss", "rank", "ranks", (), "training loss of each process, (R,)"),
     # the pack itself
     Signal("system/overhead_frac", "1", None, "host", _V, "own host time over step time since the start"),
     Signal("system/interval_steps", "steps", None, "host", _V, "steps from one sampled step to the next"),

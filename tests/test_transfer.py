@@ -14,18 +14,15 @@ def test_cpu_packets_land_at_once_and_in_order() -> None:
     transfer = Transfer()
     transfer.submit(packet(1, 1.0, 2.0), urgent=False)
     transfer.submit(packet(2, 3.0))
-    got = [(p.step, v["grad/parameter_norm"].tolist()) for p, v in transfer.landed()]
+    got = [(p.step, p.values["grad/parameter_norm"].tolist()) for p in transfer.landed()]
     assert got == [(1, [1.0, 2.0]), (2, [3.0])]
     assert list(transfer.landed()) == []
 
 
-def test_finish_gives_what_waits_and_drops_it_without_a_collective() -> None:
+def test_finish_gives_what_waits() -> None:
     transfer = Transfer()
     transfer._waiting.append(packet(1, 1.0))
-    assert [p.step for p, _ in transfer.finish()] == [1]
-    lone = Transfer(world_size=2)
-    lone._waiting.append(packet(1, 1.0))
-    assert list(lone.finish(collective=False)) == []
+    assert [p.step for p in transfer.finish()] == [1]
 
 
 def test_questions_to_a_tensor() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from lightning_diag._schedule import Schedule
 from lightning_diag._transfer import Transfer
 from lightning_diag.detectors.base import Detector
 from lightning_diag.finding import Finding, Severity
+from lightning_diag.monitors import ranks
 from lightning_diag.monitors import trainer_view as view
 from lightning_diag.monitors.outlets import make_dir, sinks_of
 from lightning_diag.observation import Observation
@@ -53,6 +55,10 @@ class Parts:
     detectors: list[Detector] = field(default_factory=list)
 
 
+STOP_STEPS = 16  # steps ahead at which several processes stop together, at least
+_count = itertools.count()
+
+
 class Session:
     """One ``fit`` of one trainer, from ``on_fit_start`` to its end.
 
@@ -72,6 +78,7 @@ class Session:
         options: Options,
         saved: Mapping[str, Any] | None = None,
     ) -> None:
+        self.number = next(_count)  # the same on all ranks, before anything can fail
         self.lead: object = None
         self.serves = 0  # id of the trainer while it forwards hooks: comparing two numbers is all a hook does at first
         self.options = options
@@ -106,7 +113,8 @@ class Session:
             "model": type(module).__name__,
         }
         info = RunInfo(self.run_dir, self.run_dir.name if self.run_dir else "run", meta, resumed_step=resumed)
-        self.pipeline.start(scene, info, Transfer(scene.facts.world_size))
+        self._exchange = ranks.exchange(trainer, self.number, self.guard)
+        self.pipeline.start(scene, info, Transfer(self._exchange))
         if saved is not None and resumed is not None and "pipeline" in saved:
             self.pipeline.load_state_dict(saved["pipeline"])
         self._hooks: list[RemovableHandle] = [
@@ -160,6 +168,8 @@ class Session:
         if stepped:
             self._step_at = -1
             self._steps_done += 1
+            if self._exchange is not None and self._exchange.stop_step is not None:
+                trainer.should_stop |= self._steps_done >= self._exchange.stop_step
         return stepped
 
     def book(self, own_s: float, *, stepped: bool = False) -> None:
@@ -226,6 +236,9 @@ class Session:
     def _on_finding(self, trainer: Any, finding: Finding) -> None:
         limit = self.options.stop_on
         if limit is not None and finding.severity >= limit and finding.status != "resolved":
-            trainer.should_stop = True
+            if self._exchange is None:
+                trainer.should_stop = True
+            else:  # at a step that all ranks have yet to reach: one that stops alone leaves the others waiting
+                self._exchange.stop_at(self._steps_done + max(2 * self.schedule.interval, STOP_STEPS))
         if self.options.on_finding is not None:
             self.options.on_finding(finding)

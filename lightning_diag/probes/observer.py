@@ -21,6 +21,7 @@ OPTIONAL = {
     "sample_id": ("sample_id", "sample_ids", "id", "ids", "index", "idx"),
 }
 KEPT_CALLS = 8
+REDIRECTION = "_ForwardRedirection."  # what Lightning puts for `forward` where a strategy wraps the module (DDP, FSDP)
 
 Call = tuple[nn.Module, tuple[Any, ...], dict[str, Any]]
 
@@ -47,6 +48,7 @@ class Observer:
         self.calls: list[Call] = []
         self._outputs: list[Any] = []
         self._depth = 0
+        self._redirected = False  # the module's call under way is its training or validation step
         watched = [module, *(m for m in module.children() if not _is_metric(m))]
         self._handles = [m.register_forward_pre_hook(Forwarding(self._enter), with_kwargs=True) for m in watched]
         self._handles += [m.register_forward_hook(Forwarding(self._leave)) for m in watched]
@@ -55,6 +57,7 @@ class Observer:
         """A batch begins; with ``armed`` the outputs are kept too."""
         self.armed = armed
         self._depth = 0
+        self._redirected = False
         self.calls.clear()
         self._outputs.clear()
 
@@ -103,12 +106,18 @@ class Observer:
     def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if torch.compiler.is_compiling():
             return
+        if module is self.module and getattr(module.forward, "__qualname__", "").startswith(REDIRECTION):
+            self._redirected = True
+            return
         self._depth += 1
         if self._depth == 1 and len(self.calls) < KEPT_CALLS:
             self.calls.append((module, args, kwargs))
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if torch.compiler.is_compiling():
+            return
+        if self._redirected and self._depth == 0 and module is self.module:
+            self._redirected = False
             return
         self._depth -= 1
         if self.armed and self._depth <= 0 and len(self._outputs) < KEPT_CALLS:

@@ -14,28 +14,35 @@ from lightning_diag._transfer import is_finite_now
 from lightning_diag.probes.base import Values
 from lightning_diag.probes.observer import Call
 from lightning_diag.probes.parameters import TrainedParameters, clean_name
+from lightning_diag.probes.shards import shard_of
+
+NO_REPLAY = "the first module to make a non-finite value is not looked for under several processes"
 
 
 def traced(
-    module: nn.Module, parameters: TrainedParameters, batch: Any, calls: Sequence[Call]
-) -> tuple[Values, dict[str, tuple[str, ...]]]:
-    """Return the signals ``origin/*`` of a batch with a non-finite loss, and the names along their axes.
+    module: nn.Module, parameters: TrainedParameters, batch: Any, calls: Sequence[Call] | None
+) -> tuple[Values, dict[str, Any]]:
+    """Return the signals ``origin/*`` of a batch with a non-finite loss, and what the host learns of the run.
 
     Args:
         module: the user's module.
         parameters: its trainable parameters.
         batch: the batch.
-        calls: the outermost module calls it made.
+        calls: the outermost module calls it made; None = they must not be replayed (other processes would be waited
+            for: sharded weights, synchronized batch norm).
     """
     inputs, bad = bad_inputs(batch)
     weights = bad_weights(parameters.tensors)
     names = {"input": inputs, "parameter": parameters.names}
     values: Values = [("origin/input", bad), ("origin/weight", weights)] if len(inputs) else []
-    if not bad.any() and not weights.any():
-        guilty = first_bad_module(module, list(calls))
-        names["submodule"] = (guilty,) if guilty else ()
-        values.append(("origin/module", np.ones(len(names["submodule"]))))
-    return values, names
+    if bad.any() or weights.any():
+        return values, {"names": names}
+    if calls is None:
+        return values, {"names": names, "unmeasured": {"origin/module": NO_REPLAY}}
+    guilty = first_bad_module(module, list(calls))
+    names["submodule"] = (guilty,) if guilty else ()
+    values.append(("origin/module", np.ones(len(names["submodule"]))))
+    return values, {"names": names}
 
 
 def named_tensors(data: Any, name: str = "batch", depth: int = 4) -> Iterator[tuple[str, Tensor]]:
@@ -59,7 +66,7 @@ def bad_inputs(batch: Any) -> tuple[tuple[str, ...], NDArray[np.float64]]:
 
 def bad_weights(parameters: Sequence[Tensor]) -> NDArray[np.float64]:
     """Return 1 per parameter that holds a non-finite value, shape ``(P,)``."""
-    return np.array([float(is_finite_now(p.detach()) is False) for p in parameters])
+    return np.array([float(is_finite_now(shard_of(p.detach())) is False) for p in parameters])
 
 
 def first_bad_module(root: nn.Module, calls: Sequence[Call]) -> str | None:

@@ -1,0 +1,41 @@
+"""How the processes of a trainer reach each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore, _get_default_store
+
+from lightning_diag._exchange import Exchange
+from lightning_diag._guard import Guard
+
+
+def exchange(trainer: Any, number: int, guard: Guard) -> Exchange | None:
+    """Return this process's end of the exchange; None where it trains alone, or can't reach the others.
+
+    Args:
+        trainer: the trainer.
+        number: of this fit in the process; the same on all ranks.
+        guard: told when the others can't be reached.
+    """
+    world = int(getattr(trainer, "world_size", 1))
+    if world < 2:
+        return None
+    try:
+        if not dist.is_initialized():
+            raise RuntimeError(f"{type(trainer.strategy).__name__} does not use torch.distributed")
+        store = _get_default_store()  # where all processes met; no public way leads there
+        clone = getattr(store, "clone", None)  # a connection of our own, never held up by somebody's wait
+        own = PrefixStore(f"lightning_diag/{number}", store if clone is None else clone())
+        return Exchange(own, int(trainer.global_rank), replicas(trainer, world), guard.tell)
+    except Exception as error:
+        guard.tell("the exchange between processes", error)
+        return None
+
+
+def replicas(trainer: Any, world: int) -> tuple[int, ...]:
+    """Return the part of the data that each rank trains on: neighbours in tensor parallelism share one."""
+    sampler = getattr(trainer, "distributed_sampler_kwargs", None) or {}
+    parts = int(sampler.get("num_replicas") or world)
+    return tuple(rank * parts // world for rank in range(world))
