@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lightning_diag.reading import Reading
     from lightning_diag.record import load
     from lightning_diag.sinks import MemorySink, Sink
+    from lightning_diag.sinks.workspace import wandb_workspace
 
 __version__ = "0.1.0"
 
@@ -48,6 +49,7 @@ _HOMES = {
     "check": "lightning_diag._replay",
     "findings": "lightning_diag.monitors",
     "load": "lightning_diag.record",
+    "wandb_workspace": "lightning_diag.sinks.workspace",
 }
 
 __all__ = [
@@ -69,6 +71,7 @@ __all__ = [
     "check",
     "findings",
     "load",
+    "wandb_workspace",
 ]
 
 if not TYPE_CHECKING:  # a checker must see the names above, not a function that answers for any

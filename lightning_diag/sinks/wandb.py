@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from lightning_diag.diagnosis import Diagnosis
 from lightning_diag.errors import ConfigurationError, MissingExtraError
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
+from lightning_diag.sinks._charts import (
+    AXIS,
+    CLASS_MAP,
+    CLASSES,
+    CONFUSIONS,
+    DOMAIN_CHART,
+    DOMAINS,
+    MEDIA,
+    REPORT,
+    SHOWN,
+    TABLE,
+)
 from lightning_diag.sinks._class_history import CLASS_COLUMNS, PAIR_COLUMNS, ClassHistory
 from lightning_diag.sinks._domain_history import DOMAIN_COLUMNS, DomainHistory
 from lightning_diag.sinks._metrics import RowLimit, metrics
-from lightning_diag.sinks._news import News, clean, places
+from lightning_diag.sinks._news import News, clean
+from lightning_diag.sinks._wandb_words import COLUMNS, rows, summary, text, title
 from lightning_diag.sinks.base import RunInfo, Sink
 
-AXIS = "diag/step"
-TABLE = "diag/findings"
-CLASSES, CONFUSIONS, CLASS_MAP = "diag/classes", "diag/confusions", "diag/class_error_by_epoch"
-DOMAINS, DOMAIN_CHART = "diag/domains", "diag/error_by_domain"
-MEDIA = frozenset({TABLE, CLASSES, CONFUSIONS, CLASS_MAP, DOMAINS, DOMAIN_CHART})
-COLUMNS = ("rule", "severity", "step", "where", "message", "advice", "status")
-MAX_TITLE = 63  # "should be less than 64 characters", says Run.alert
+MAX_REPORT_BYTES = 20_000_000  # what is larger nobody would open in a panel
 _HOUR_S = 3600.0
 
 
@@ -31,10 +39,12 @@ class WandbSink(Sink):
     """Logs readings, findings and the verdict into a W&B run that somebody else made and will finish.
 
     Charts are named as in :func:`lightning_diag.signals.logged_keys` and lie over ``diag/step``, the optimizer step
-    that was measured. ``diag/findings`` holds one row a rule; ``diag/classes``, ``diag/confusions`` and the heat map
-    ``diag/class_error_by_epoch`` show at most 50 classes and 100 validation passes. A finding of warning or worse
-    becomes an alert, once a severity. The summary tells ``diag/worst_severity``, ``diag/open_findings`` and, at the
-    end, ``diag/verdict``.
+    that was measured; those that stand in no panel of :mod:`~lightning_diag.sinks._charts` are hidden.
+    ``diag/findings`` holds one row a rule; ``diag/classes``, ``diag/confusions`` and the heat map
+    ``diag/class_error_by_epoch`` show at most 50 classes and 100 validation passes; ``diag/report`` is the report,
+    logged at the end. A finding of warning or
+    worse becomes an alert, once a severity. The summary tells ``diag/worst_severity``, ``diag/open_findings``,
+    ``diag/overhead_frac`` and, at the end, ``diag/verdict``, ``diag/cause`` and ``diag/next_experiment``.
 
     Each key is tied to the axis by its exact name: W&B resolves overlapping globs in random order, and Lightning's
     logger defines ``*``. Rows are logged without ``step=``, which would drop rows behind the run's own counter. A
@@ -92,6 +102,8 @@ class WandbSink(Sink):
         self._defined: set[str] = set()
         self._latest: dict[str, Finding] = {}
         self._step = 0
+        self._overhead: float | None = None
+        self._run_dir: Path | None = None
         self._sent: dict[Severity, deque[float]] = {}
         self._held = 0
         self._table_at = -float("inf")
@@ -114,12 +126,14 @@ class WandbSink(Sink):
             import wandb  # noqa: PLC0415 - takes a second, and only this sink needs it
         except ImportError as error:
             raise MissingExtraError("wandb") from error
-        self._wandb = wandb
+        self._wandb, self._run_dir = wandb, run.run_dir
         self._call("define_metric", AXIS, hidden=True)
 
     def reading(self, reading: Reading) -> None:
         """Log one row, if its turn has come."""
         self._step = reading.step
+        if "system/overhead_frac" in reading.values:
+            self._overhead = reading.scalar("system/overhead_frac")
         if self._wandb is None or not self._limit.admits(reading):
             return
         self._log(metrics(reading))
@@ -139,32 +153,32 @@ class WandbSink(Sink):
         self._table_due = True
         if self.clock() - self._table_at >= self.table_every_s:
             self._log_table()
-        self._summarize(self._latest.values())
+        self._summarize()
 
     def close(self, diagnosis: Diagnosis) -> None:
-        """Log the whole table and the verdict; the run itself is left open."""
+        """Log the whole table, the report and the verdict; the run itself is left open."""
         if self._wandb is None:
             return
         self._latest.update({finding.rule: finding for finding in diagnosis.findings})
         self._log_table()
         if self._classes_due:
             self._log_classes()
-        self._summarize(self._latest.values(), verdict=clean(diagnosis.verdict))
+        self._log_report()
+        self._summarize(diagnosis)
         self._wandb = None
 
     def _log(self, row: Mapping[str, object]) -> None:
         if not row:
             return
         for key in row.keys() - self._defined - MEDIA:
-            self._call("define_metric", key, step_metric=AXIS)
+            self._call("define_metric", key, step_metric=AXIS, **({} if key in SHOWN else {"hidden": True}))
             self._defined.add(key)
         self._call("log", {**row, AXIS: self._step})
 
     def _log_table(self) -> None:
         if self._wandb is None or not self._latest:
             return
-        rows = sorted(self._latest.values(), key=lambda f: (-f.severity, f.status == "resolved", f.first_step, f.rule))
-        table = self._wandb.Table(columns=list(COLUMNS), data=[_row(f) for f in rows])
+        table = self._wandb.Table(columns=list(COLUMNS), data=rows(list(self._latest.values())))
         self._log({TABLE: table})
         self._table_at, self._table_due = self.clock(), False
 
@@ -172,19 +186,25 @@ class WandbSink(Sink):
         if self._wandb is None:
             return
         media: dict[str, object] = {}
-        for key, columns, rows in (
+        for key, columns, cells in (
             (CLASSES, CLASS_COLUMNS, self._classes.class_rows()),
             (CONFUSIONS, PAIR_COLUMNS, self._classes.pair_rows()),
             (DOMAINS, DOMAIN_COLUMNS, self._domains.rows()),
         ):
-            if rows:
-                data = [[clean(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
+            if cells:
+                data = [[clean(cell) if isinstance(cell, str) else cell for cell in row] for row in cells]
                 media[key] = self._wandb.Table(columns=list(columns), data=data)
         for key, picture in ((CLASS_MAP, self._classes.heat_map()), (DOMAIN_CHART, self._domains.chart())):
             if picture:
                 media[key] = self._wandb.Html(picture, inject=False)
         self._log(media)
         self._classes_at, self._classes_due = self.clock(), False
+
+    def _log_report(self) -> None:
+        """Log the page that was drawn from the record, if there is one."""
+        path = None if self._run_dir is None else self._run_dir / "report.html"
+        if self._wandb is not None and path is not None and path.is_file() and path.stat().st_size <= MAX_REPORT_BYTES:
+            self._log({REPORT: self._wandb.Html(str(path), inject=False)})
 
     def _alert(self, finding: Finding) -> None:
         now = self.clock()
@@ -197,18 +217,12 @@ class WandbSink(Sink):
         sent.append(now)
         held, self._held = self._held, 0
         level = "ERROR" if finding.severity == Severity.CRITICAL else "WARN"
-        self._call("alert", title=_title(finding), text=_text(finding, held), level=level)
+        self._call("alert", title=title(finding), text=text(finding, held), level=level)
 
-    def _summarize(self, findings: Iterable[Finding], verdict: str | None = None) -> None:
-        found = list(findings)
-        summary: dict[str, object] = {
-            "diag/worst_severity": str(max(f.severity for f in found)) if found else "none",
-            "diag/open_findings": sum(f.status != "resolved" for f in found),
-        }
-        if verdict is not None:
-            summary["diag/verdict"] = verdict
+    def _summarize(self, diagnosis: Diagnosis | None = None) -> None:
+        told = summary(list(self._latest.values()), self._overhead, diagnosis)
         if self._wandb is not None:
-            self._guard(lambda run: run.summary.update(summary))
+            self._guard(lambda run: run.summary.update(told))
 
     def _call(self, method: str, *args: object, **kwargs: object) -> None:
         self._guard(lambda run: getattr(run, method)(*args, **kwargs))
@@ -223,24 +237,3 @@ class WandbSink(Sink):
             if "finished" not in str(error):
                 raise
             self._wandb = None
-
-
-def _row(finding: Finding) -> list[object]:
-    advice = clean("; ".join(finding.advice))
-    where = clean(", ".join(finding.where))
-    return [finding.rule, str(finding.severity), finding.step, where, clean(finding.message), advice, finding.status]
-
-
-def _title(finding: Finding) -> str:
-    return f"{finding.severity}: {clean(finding.rule)}"[:MAX_TITLE]
-
-
-def _text(finding: Finding, held: int) -> str:
-    lines = [f"{clean(finding.message)} (since step {finding.first_step})"]
-    if finding.where:
-        lines.append(f"Where: {places(finding.where, 5)}")
-    if finding.advice:
-        lines.append(f"Next: {clean(finding.advice[0])}")
-    if held:
-        lines.append(f"{held} more alerts were held back: see the table {TABLE}.")
-    return "\n".join(lines)

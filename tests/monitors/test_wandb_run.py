@@ -7,20 +7,13 @@ from pathlib import Path
 import pytest
 import wandb
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from torch import nn
 
 from lightning_diag import Diagnostics, load
 from lightning_diag.signals import PREFIX, logged_keys
+from lightning_diag.sinks._charts import MEDIA, REPORT
 from tests.training import Classifier, fit
 from tests.wandb_file import read_finished
-
-MEDIA = (
-    "diag/findings",
-    "diag/classes",
-    "diag/confusions",
-    "diag/class_error_by_epoch",
-    "diag/domains",
-    "diag/error_by_domain",
-)
 
 
 @pytest.mark.parametrize("lr", [1e-3, 1.0])
@@ -35,7 +28,7 @@ def test_what_wandb_holds_is_what_the_record_holds(lr: float, tmp_path: Path) ->
     log = read_finished(file)
 
     ours = [row for row in log.history if "diag/step" in row]
-    keys = {k for row in ours for k in row if k.startswith(PREFIX) and not k.startswith(MEDIA)} - {"diag/step"}
+    keys = {k for row in ours for k in row if k.startswith(PREFIX) and not k.startswith(tuple(MEDIA))} - {"diag/step"}
     assert keys <= logged_keys().keys() and len(keys) <= 60
     assert {"diag/loss/train", "diag/grad/norm", "diag/loss/val", "diag/update/parameter_ratio/median"} <= keys
     assert all(log.metrics[key][0] == "diag/step" for key in keys)
@@ -58,3 +51,28 @@ def test_what_wandb_holds_is_what_the_record_holds(lr: float, tmp_path: Path) ->
     assert [f.to_dict() for f in record.findings] == [f.to_dict() for f in diag.findings]
     header = (tmp_path / "csv" / "lightning_logs" / "version_0" / "metrics.csv").read_text().splitlines()[0]
     assert "diag/grad/norm" in header.split(",") and "val_loss" in header.split(",")
+
+
+class Deep(Classifier):
+    """A classifier of 500 trained parameters, with what all monitors look at: ReLUs, norms, classes, domains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        block = [part for _ in range(124) for part in (nn.Linear(8, 8), nn.LayerNorm(8), nn.Tanh())]
+        self.net = nn.Sequential(nn.Linear(64, 8), *block, nn.Linear(8, 10))
+
+
+def test_the_number_of_series_does_not_grow_with_the_model(tmp_path: Path) -> None:
+    run = wandb.init(mode="offline", dir=str(tmp_path), settings=wandb.Settings(silent=True))
+    module = Deep()
+    assert len(list(module.parameters())) == 500
+    fit(module, [Diagnostics(strict=True, every_n_steps=4)], tmp_path, steps=24, logger=WandbLogger(experiment=run))
+    file = Path(run.settings.sync_file)
+    run.finish()
+    log = read_finished(file)
+    keys = {key for row in log.history if "diag/step" in row for key in row if key.startswith(PREFIX)}
+    scalars = {key for key in keys if not key.startswith(tuple(MEDIA))} - {"diag/step"}
+    assert scalars <= logged_keys().keys() and 10 < len(scalars) <= 60
+    assert REPORT in {key.rpartition("/")[0] for key in keys}
+    shown = {name for name, (_, hidden) in log.metrics.items() if name.startswith(PREFIX) and not hidden}
+    assert len(shown | MEDIA) <= 25

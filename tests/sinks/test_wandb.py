@@ -17,9 +17,11 @@ from lightning_diag.errors import ConfigurationError, MissingExtraError
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
 from lightning_diag.signals import SIGNALS, logged_keys
+from lightning_diag.sinks._charts import AXIS, MAX_PANELS, REPORT, SHOWN, TABLE
 from lightning_diag.sinks._metrics import metrics
+from lightning_diag.sinks._wandb_words import COLUMNS
 from lightning_diag.sinks.base import RunInfo
-from lightning_diag.sinks.wandb import AXIS, COLUMNS, TABLE, WandbSink
+from lightning_diag.sinks.wandb import WandbSink
 from tests.wandb_file import RunLog, read_finished
 
 INFO = RunInfo(None, "run")
@@ -164,7 +166,9 @@ def test_the_table_is_logged_at_once_then_seldom_and_at_the_end() -> None:
     assert len(run.tables) == 2, "nothing new"
     sink.close(diagnose([CRITICAL, NOTE]))
     assert [row[0] for row in run.tables[-1]] == ["loss/spike", "setup/tiny-batch-norm"]
-    assert run.tables[-1][0] == ["loss/spike", "critical", 50, "net.0, net.1", "a spike", "look at the batch", "open"]
+    assert run.tables[-1][0] == [
+        "loss/spike", "critical", "open", 41, 50, "net.0, net.1", "a spike", "look at the batch",
+    ]  # fmt: skip
 
 
 def test_the_summary_follows_findings_and_ends_with_the_verdict() -> None:
@@ -177,6 +181,40 @@ def test_the_summary_follows_findings_and_ends_with_the_verdict() -> None:
     sink.close(diagnose([CRITICAL], Coverage(("loss/spike",))))
     assert run.summary["diag/verdict"].startswith("CRITICAL: training is unstable at net.0, since step 41")
     assert (run.summary["diag/worst_severity"], run.summary["diag/open_findings"]) == ("critical", 1)
+    assert run.summary["diag/cause"] == diagnose([CRITICAL]).causes[0].name
+    assert run.summary["diag/next_experiment"] == diagnose([CRITICAL]).causes[0].experiment
+
+
+def test_the_summary_tells_what_we_cost() -> None:
+    run = FakeRun()
+    sink = opened(run)
+    sink.reading(Reading(5, 0, {"system/overhead_frac": np.float64(0.004)}))
+    sink.reading(Reading(6, 0, {"loss/train": np.float64(1.0)}))
+    sink.close(Diagnosis())
+    assert run.summary["diag/overhead_frac"] == 0.004
+    assert (run.summary["diag/cause"], run.summary["diag/next_experiment"]) == ("none", "")
+
+
+def test_the_report_is_logged_at_the_end_if_there_is_one(tmp_path: Path) -> None:
+    run = FakeRun()
+    for name in ("without", "with"):
+        (tmp_path / name).mkdir()
+        sink = WandbSink(run)
+        sink.open(RunInfo(tmp_path / name, "run"))
+        if name == "with":
+            (tmp_path / name / "report.html").write_text("<html>hello</html>")
+        sink.close(Diagnosis())
+    (row,) = run.rows
+    assert row[REPORT].html == "<html>hello</html>"
+    assert REPORT not in {name for name, _ in run.defined}
+
+
+def test_a_key_without_a_panel_is_hidden() -> None:
+    run = FakeRun()
+    opened(run).reading(Reading(1, 0, {"loss/train": 1.0, "grad/clipped": 0.0}))
+    defined = dict(run.defined)
+    assert defined["diag/grad/clipped"] == {"step_metric": AXIS, "hidden": True}
+    assert defined["diag/loss/train"] == {"step_metric": AXIS}
 
 
 def test_a_healthy_run_gets_a_verdict_and_no_table() -> None:
@@ -319,7 +357,8 @@ def test_an_offline_run_holds_every_key_and_value(log_and_dir: tuple[RunLog, Pat
         seen |= mine.keys()
     assert seen == set(logged_keys()), "every key of the table was logged, and no other"
     assert not any("user/loss" in row for row in rows)
-    assert {key: log.metrics[key] for key in seen} == dict.fromkeys(seen, (AXIS, False))
+    assert {key: log.metrics[key] for key in seen} == {key: (AXIS, key not in SHOWN) for key in seen}
+    assert sum(not hidden for key, (_, hidden) in log.metrics.items() if key.startswith("diag/")) <= MAX_PANELS
     assert log.metrics[AXIS] == ("", True)
 
     # alert, table, verdict
