@@ -17,6 +17,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.overhead.nets import Task
@@ -58,19 +59,73 @@ class Last(pl.Callback):
             self.steps.seconds[self.steps.sampled].append(time.thread_time() - self.steps.start)
 
 
-def sample_cost(net: nn.Module, inputs: int, classes: int, steps: int = 80) -> tuple[float, float, int]:
-    """Return ms of a plain step, ms that sampling adds, and floats in the packet; every second step is sampled."""
+class Operations(TorchDispatchMode):
+    """Counts operations that launch a kernel on an accelerator: all but views and what only makes memory."""
+
+    VIEWS = frozenset(
+        ("view", "_unsafe_view", "t", "transpose", "permute", "slice", "select", "expand", "unsqueeze", "squeeze",
+         "detach", "alias", "as_strided", "unbind", "split", "empty", "empty_like", "new_empty", "unfold", "reshape",
+         "empty_strided", "split_with_sizes", "chunk", "movedim", "view_as_real", "unflatten", "flatten")
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Count one, and do it."""
+        name = func.overloadpacket.__name__
+        self.count += name not in self.VIEWS
+        return func(*args, **(kwargs or {}))
+
+
+class Count(Steps):
+    """Counts operations instead of seconds."""
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """The step begins."""
+        self.mode = Operations()
+        self.mode.__enter__()
+
+
+class LastCount(Last):
+    """Books the step's operations."""
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        """Book them."""
+        steps = self.steps
+        assert isinstance(steps, Count)
+        steps.mode.__exit__(None, None, None)
+        if trainer.global_step > steps.warmup:
+            steps.seconds[steps.sampled].append(steps.mode.count)
+
+
+def _fit(net: nn.Module, inputs: int, classes: int, steps: int, clock: Steps, last: Last, diag: Diagnostics) -> None:
     torch.manual_seed(0)
     data = TensorDataset(torch.randn(256, inputs), torch.randint(classes, (256,)))
-    memory = MemorySink()
-    diag = Diagnostics(every_n_steps=2, sinks=[memory], strict=True)
-    clock = Steps(diag)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         pl.Trainer(
             max_steps=steps, max_epochs=-1, accelerator="cpu", logger=False, enable_checkpointing=False,
             enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,
-            callbacks=[clock, diag, Last(clock)],
+            callbacks=[clock, diag, last],
         ).fit(Task(net, False), DataLoader(data, batch_size=32))  # fmt: skip
+
+
+def operations(net: nn.Module, inputs: int = 32, classes: int = 10, steps: int = 120) -> tuple[int, int]:
+    """Return operations of a plain step and operations that sampling adds, past the dense start."""
+    diag = Diagnostics(every_n_steps=2, sinks=[MemorySink()], strict=True)
+    count = Count(diag, warmup=80)
+    _fit(net, inputs, classes, steps, count, LastCount(count), diag)
+    plain, sampled = (statistics.median(count.seconds[kind]) for kind in (False, True))
+    return int(plain), int(sampled - plain)
+
+
+def sample_cost(net: nn.Module, inputs: int, classes: int, steps: int = 80) -> tuple[float, float, int]:
+    """Return ms of a plain step, ms that sampling adds, and floats in the packet; every second step is sampled."""
+    memory = MemorySink()
+    diag = Diagnostics(every_n_steps=2, sinks=[memory], strict=True)
+    clock = Steps(diag)
+    _fit(net, inputs, classes, steps, clock, Last(clock), diag)
     plain, sampled = (statistics.median(clock.seconds[kind]) for kind in (False, True))
     floats = max(sum(np.size(v) for v in reading.values.values()) for reading in memory.readings)
     return 1e3 * plain, 1e3 * (sampled - plain), floats
@@ -96,6 +151,16 @@ def _nets(rows: list[tuple[str, nn.Module, int, int]]) -> list[str]:
 def tensors() -> list[str]:
     """Against the number of parameter tensors, width 16."""
     return _nets([(f"{2 * d} tensors", stack(d, 16), 32, 10) for d in (5, 25, 100, 250, 500)])
+
+
+def launches() -> list[str]:
+    """Operations that would launch a kernel, against the number of parameter tensors; two and a ReLU a layer."""
+    table = ["| size | operations of a plain step | a sample adds |", "|---|---|---|"]
+    for depth in (5, 25, 100):
+        plain, added = operations(stack(depth, 16))
+        table.append(f"| {2 * depth} tensors | {plain} | {added} |")
+        print(table[-1], flush=True)
+    return table
 
 
 def parameters() -> list[str]:
@@ -188,6 +253,7 @@ def _write(folder: Path, count: int) -> float:
 
 CURVES: dict[str, Callable[[], list[str]]] = {
     "tensors": tensors,
+    "launches": launches,
     "parameters": parameters,
     "classes": classes,
     "ranks": ranks,
