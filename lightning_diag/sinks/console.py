@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
+from collections.abc import Iterable
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -18,7 +20,9 @@ from lightning_diag.sinks.base import RunInfo, Sink
 
 SHOWN_CAUSES = 3
 REPORT = "report.html"
-_STYLE = {Severity.INFO: "cyan", Severity.WARNING: "bold yellow", Severity.CRITICAL: "bold red"}
+INDENT = " " * 6  # of what goes on in the next line
+MIN_COLUMNS = 40  # in a narrower terminal lines are left to it
+STYLE = {Severity.INFO: "cyan", Severity.WARNING: "bold yellow", Severity.CRITICAL: "bold red"}
 
 
 class ConsoleSink(Sink):
@@ -70,7 +74,7 @@ class ConsoleSink(Sink):
         if self._news.is_over(finding):
             self._print(head.append(f"resolved {clean(finding.rule)} after step {finding.last_step}", "green"))
         elif self._news.is_new(finding):
-            head.append(f"{str(finding.severity).upper()} ", _STYLE[finding.severity])
+            head.append(f"{str(finding.severity).upper()} ", STYLE[finding.severity])
             head.append(clean(finding.rule), "bold")
             place = f" in {places(finding.where)}" if finding.where else ""
             self._print(head.append(f" at step {finding.step}{place}: {clean(finding.message)}"))
@@ -80,7 +84,7 @@ class ConsoleSink(Sink):
         if self._closed:
             return
         self._closed = True
-        style = "green" if diagnosis.healthy else _STYLE.get(diagnosis.severity or Severity.INFO, "")
+        style = "green" if diagnosis.healthy else STYLE.get(diagnosis.severity or Severity.INFO, "")
         lines = [Text.assemble(("lightning_diag ", "dim"), (clean(diagnosis.verdict), style))]
         for cause in diagnosis.causes[:SHOWN_CAUSES]:
             lines += _card(cause)
@@ -102,7 +106,7 @@ class ConsoleSink(Sink):
         if stream is None:  # a program without a console
             return
         terminal = bool(getattr(stream, "isatty", bool)())
-        text = _render(lines, terminal)
+        text = _render(lines, _columns(stream) if terminal else None, terminal)
         encoding = getattr(stream, "encoding", None) or "utf-8"
         with _bars_cleared(stream):
             stream.write(text.encode(encoding, "replace").decode(encoding))
@@ -113,17 +117,36 @@ def _card(cause: Cause) -> list[Text]:
     """Return what is told of a cause: what, how sure, since when, where, by which rules; and what to try."""
     place = f", in {places(cause.where, 3)}" if cause.where else ""
     rules = ", ".join(clean(finding.rule) for finding in cause.findings)
-    head = Text.assemble("  - ", (f"{cause.severity}", _STYLE[cause.severity]), f": {clean(cause.title)}")
+    head = Text.assemble("  - ", (f"{cause.severity}", STYLE[cause.severity]), f": {clean(cause.title)}")
     head.append(f", since step {cause.first_step}{place} (confidence {cause.confidence:.0%}: {rules})")
     return [head, Text(f"    next: {clean(cause.experiment)}")]
 
 
-def _render(lines: tuple[Text, ...], terminal: bool) -> str:
-    """Return lines as text, with colours when the terminal and the environment (``NO_COLOR``) allow them."""
+def _columns(stream: TextIO) -> int | None:
+    """Columns of the terminal behind a stream; None where it doesn't say."""
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError, AttributeError):
+        return None
+    return columns if columns >= MIN_COLUMNS else None
+
+
+def _render(lines: Iterable[Text], columns: int | None, terminal: bool) -> str:
+    """Return lines as text, with colours when the terminal and the environment (``NO_COLOR``) allow them.
+
+    Where the terminal's width is known, a long line goes on indented, broken between words.
+    """
     buffer = io.StringIO()
     console = Console(file=buffer, force_terminal=terminal, force_jupyter=False, legacy_windows=False)
     for line in lines:
-        console.print(line, soft_wrap=True, highlight=False)
+        parts = [line]
+        if columns is not None and line.cell_len > columns:
+            parts = [*line.wrap(console, columns - len(INDENT), no_wrap=False)]
+            parts[1:] = [Text(INDENT) + part for part in parts[1:]]
+            for part in parts:
+                part.rstrip()
+        for part in parts:
+            console.print(part, soft_wrap=True, highlight=False)
     return buffer.getvalue()
 
 
