@@ -19,8 +19,9 @@ from lightning_diag._wire import Flight, decode, encode
 
 LAG = 64  # flights that one process may be behind another before it is left out: bounds memory and the wait
 POLL_S = 0.1  # seconds between two looks while nothing is sent
-FINISH_S = 10.0  # seconds that the end of a run waits for the others
-FAILED_S = 2.0  # the same for a run that broke, whose others may be stuck
+QUIET_S = 2.0  # seconds without news after which the end of a run waits no longer for the others ...
+FINISH_S = 10.0  # ... and seconds it waits at the longest; the others may be waiting for this process
+FAILED_S = 0.5  # both for a run that broke
 STAGES = ("train", "validation")
 
 
@@ -115,26 +116,19 @@ class Exchange:
     def finish(self, *, failed: bool = False) -> Iterator[Landed]:
         """Say that nothing more comes, and yield what the others still had: waits a few seconds at most."""
         self.send((), end=True)
-        patience = FAILED_S if failed else FINISH_S
-        limit = monotonic() + patience
+        patience, longest = (FAILED_S, FAILED_S) if failed else (QUIET_S, FINISH_S)
+        start = news = monotonic()
         while self._works and not self._over:
             self._looked = 0.0
-            yield from self.received()
-            if monotonic() > limit:
+            found = self.received()
+            yield from found
+            now = monotonic()
+            news = now if found else news
+            if now - news > patience or now - start > longest:
                 break
             sleep(0.002)
-        if not self._works:
-            return
-        if self.rank == 0:
-            if not self._over:
-                for rank in self._behind():
-                    self._leave(rank, f"it did not end within {patience:g} s of rank 0")
-                yield from self._guarded(self._merge) or []
-            self._guarded(lambda: self._part(monotonic() + min(patience, FAILED_S)))
-        elif not self._over and not failed:
-            self._broke(TimeoutError(f"rank 0 did not end within {patience:g} s of rank {self.rank}"))
-        else:
-            self._guarded(lambda: self._store.set(f"bye/{self.rank}", b"1"))
+        if self._works:
+            yield from self._last(patience)
 
     def stop_at(self, step: int) -> None:
         """Ask all processes to stop after an optimizer step that lies ahead; rank 0 decides, the others hear it."""
@@ -196,6 +190,19 @@ class Exchange:
     def _leave(self, rank: int, reason: str) -> None:
         self.lost[rank] = reason
         self._tell(f"the exchange with rank {rank}", TimeoutError(reason))
+
+    def _last(self, patience: float) -> list[Landed]:
+        """Leave the others: what rank 0 still merges without them, and a word that this process has read the end."""
+        if self.rank:
+            self._guarded(lambda: self._store.set(f"bye/{self.rank}", b"1"))
+            return []
+        found: list[Landed] | None = []
+        if not self._over:
+            for rank in self._behind():
+                self._leave(rank, f"it did not end within {patience:g} s of rank 0")
+            found = self._guarded(self._merge)
+        self._guarded(lambda: self._part(monotonic() + patience))
+        return found or []
 
     def _part(self, limit: float) -> None:
         """The store may live in this process: stay until the others have read the end."""

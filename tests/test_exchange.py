@@ -65,7 +65,7 @@ def seen(parts: Any) -> list[tuple[int, str, float]]:
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_exchange, "FINISH_S", 0.05)
+    monkeypatch.setattr(_exchange, "QUIET_S", 0.05)
     monkeypatch.setattr(_exchange, "FAILED_S", 0.05)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch.distributed as dist
+from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, _get_default_store
 
 from lightning_diag._exchange import Exchange
@@ -39,3 +41,15 @@ def replicas(trainer: Any, world: int) -> tuple[int, ...]:
     sampler = getattr(trainer, "distributed_sampler_kwargs", None) or {}
     parts = int(sampler.get("num_replicas") or world)
     return tuple(rank * parts // world for rank in range(world))
+
+
+def engine_norm(trainer: Any) -> Callable[[], Tensor | float | None] | None:
+    """Return what gives the global gradient norm of a DeepSpeed engine; None for other strategies."""
+    if type(trainer.strategy).__name__ != "DeepSpeedStrategy":
+        return None
+
+    def norm() -> Tensor | float | None:
+        found: Tensor | float | None = trainer.strategy.model.get_global_grad_norm()
+        return found
+
+    return norm

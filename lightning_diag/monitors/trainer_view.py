@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lightning_diag._transfer import rounded
+from lightning_diag.monitors import ranks
 from lightning_diag.observation import Observation
 from lightning_diag.probes.base import Loader, Scene
 from lightning_diag.reading import Facts
@@ -42,6 +43,7 @@ def scene(trainer: Any, module: nn.Module, observe: Callable[[Any, Any, Any], Ob
         lambda opt: inverse_scale(trainer, opt),
         observe,
         lambda: loaders(trainer),
+        ranks.engine_norm(trainer),
     )
 
 

@@ -46,6 +46,7 @@ class Scene:
             unscaled.
         observe: the user's own ``observe`` callable.
         loaders: returns the training and the validation loaders, as far as they exist by then.
+        engine_norm: returns the global gradient norm of the step as the strategy's engine knows it; None = no engine.
     """
 
     module: nn.Module
@@ -55,6 +56,7 @@ class Scene:
     inverse_scale: Callable[[Optimizer], Tensor | None] = field(default=lambda optimizer: None)
     observe: Callable[[Any, Any, Any], Observation | None] | None = None
     loaders: Callable[[], tuple[tuple[Loader, ...], tuple[Loader, ...]]] = lambda: ((), ())
+    engine_norm: Callable[[], Tensor | float | None] | None = None
 
 
 @dataclass

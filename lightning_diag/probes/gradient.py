@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,14 @@ from torch import Tensor
 from lightning_diag.probes.base import Probe, Scene, Values
 from lightning_diag.probes.norms import l2_norms, total_norm
 from lightning_diag.probes.parameters import TrainedParameters
+from lightning_diag.probes.shards import copies, is_distributed, shard_of
 from lightning_diag.probes.strided import Samples
 
 _UPDATES = ("weight/parameter_norm", "update/parameter_ratio")
+_OPAQUE = {
+    "FSDPStrategy": "FSDP1 flattens parameters before it shards them (ModelParallelStrategy, FSDP2, doesn't)",
+    "DeepSpeedStrategy": "DeepSpeed keeps gradients and master weights in its engine",
+}
 
 
 class GradientProbe(Probe):
@@ -24,8 +29,10 @@ class GradientProbe(Probe):
     Gradient norms are exact (one fused pass); weight norms and updates come from a strided sample of at most 1,024
     elements a parameter (relative standard error about 2 %), so nothing is copied whole.
 
-    A parameter that several optimizers step is measured at the last of them. Sharded parameters (FSDP, DTensor) are
-    reported as not measurable: a local shard's norm is not the parameter's.
+    A parameter that several optimizers step is measured at the last of them. Of sharded parameters (DTensor: FSDP2,
+    tensor parallelism) each process sends the norm of what it holds, divided by the root of the number of processes
+    that hold the same, so that the root of the sum of squares over processes is the whole's norm. What keeps its
+    shards to itself (FSDP1, DeepSpeed) is not measurable; DeepSpeed's own global norm is taken.
     """
 
     signals = (
@@ -42,17 +49,21 @@ class GradientProbe(Probe):
         self._scene = scene
         self._optimizers = list(scene.optimizers)
         self.parameters = TrainedParameters.of(scene.module, self._optimizers)
+        self._sharded = False
         self._clear()
         reason = self._why_not()
         if reason:
             self._optimizers = []
-            return dict.fromkeys(self.signals, reason)
+            known = () if self._scene.engine_norm is None else ("lr", "grad/norm")
+            return {name: reason for name in self.signals if name not in known}
         self._device = self.parameters.tensors[0].device
         self._members = self._by_optimizer()
         order = [i for members in self._members for i in members]
         self._position = torch.tensor(order, device=self._device).argsort()
         self._tensors = [[self.parameters.tensors[i] for i in members] for members in self._members]
-        self._samples = [Samples(tensors) for tensors in self._tensors]
+        self._sharded = scene.facts.world_size > 1 and any(map(is_distributed, self.parameters.tensors))
+        self._samples = [Samples(self._held(tensors)) for tensors in self._tensors]
+        self._share = [self._shares(tensors) for tensors in self._tensors]
         self._blow_up = [samples.blow_up(self._device) for samples in self._samples]
         self._measure_after = not scene.automatic or bool(scene.facts.clip_val)
         return {}
@@ -65,34 +76,42 @@ class GradientProbe(Probe):
             "parameter_numel": tuple(p.numel() for p in known.tensors),
             "in_optimizer": tuple(h >= 0 for h in known.holder),
             "normalized": "norm" in known.kinds,
+            "sharded": self._sharded,
         }
 
     def before_update(self, optimizer: int) -> None:
         if not self._optimizers:
             return
-        grads = [p.grad for p in self._tensors[optimizer]]
+        grads = self._gradients(optimizer)
         norms = l2_norms(grads, self._device)
         factor = self._scene.inverse_scale(self._scene.optimizers[optimizer])
+        norms = norms * self._share[optimizer] if self._sharded else norms
         self._norms[optimizer] = norms if factor is None else norms * factor
         self._missing[optimizer] = [float(grad is None) for grad in grads]
         if grads:
+            if self._sharded:
+                self._samples[optimizer].hold(self._held(self._tensors[optimizer]))
             self._weights[optimizer] = self._samples[optimizer].rows(0)
 
     def after_update(self, optimizer: int) -> None:
         if optimizer not in self._weights:
             return
         if self._measure_after:
-            grads = [p.grad for p in self._tensors[optimizer]]
-            self._clipped[optimizer] = l2_norms(grads, self._device)
+            clipped = l2_norms(self._gradients(optimizer), self._device)
+            self._clipped[optimizer] = clipped * self._share[optimizer] if self._sharded else clipped
         before = self._weights.pop(optimizer)
         change = torch.linalg.vector_norm(self._samples[optimizer].rows(1) - before, dim=1)
         weight = torch.linalg.vector_norm(before, dim=1)
+        if self._sharded:
+            part = self._blow_up[optimizer] * self._share[optimizer]
+            self._ratios[optimizer], self._sizes[optimizer] = change * part, weight * part
+            return
         self._ratios[optimizer] = change / torch.where(weight > 0, weight, float("nan"))
         self._sizes[optimizer] = weight * self._blow_up[optimizer]
 
     def collect(self) -> Values:
         if not self._norms:
-            return []
+            return self._engine() if self._scene.engine_norm is not None else []
         norms = self._whole(self._norms)
         before = total_norm(torch.cat(list(self._norms.values())))
         after = total_norm(torch.cat(list(self._clipped.values()))) if self._clipped else before
@@ -100,13 +119,15 @@ class GradientProbe(Probe):
             ("lr", self._rates()),
             ("grad/norm", before),
             ("grad/norm_after_clip", after),
-            ("grad/clipped", (after < before * (1 - 1e-4)).float()),
             ("grad/parameter_norm", norms),
             ("grad/missing", self._absent()),
         ]
+        if not self._sharded:  # else the host compares what all processes have
+            values.insert(3, ("grad/clipped", (after < before * (1 - 1e-4)).float()))
         if self._ratios:
+            change = "update/parameter_norm" if self._sharded else "update/parameter_ratio"
             values.append(("weight/parameter_norm", self._whole(self._sizes)))
-            values.append(("update/parameter_ratio", self._whole(self._ratios)))
+            values.append((change, self._whole(self._ratios)))
         self._clear()
         return values
 
@@ -135,9 +156,30 @@ class GradientProbe(Probe):
             return "no parameter of the module is trainable"
         if not self._optimizers:
             return "the trainer has no optimizer"
-        if any(hasattr(p, "to_local") or p.numel() == 0 for p in self.parameters.tensors):
-            return "parameters are sharded over processes, and a shard's norm is not the parameter's"
+        if self._scene.facts.strategy in _OPAQUE:
+            return _OPAQUE[self._scene.facts.strategy]
+        if any(p.numel() == 0 for p in self.parameters.tensors):
+            return "a parameter has no elements"
+        if any(copies(p, self._scene.facts.world_size) is None for p in self.parameters.tensors):
+            return "the processes hold parameters as summands"
         return None
+
+    def _gradients(self, optimizer: int) -> list[Tensor | None]:
+        grads = [p.grad for p in self._tensors[optimizer]]
+        return [None if g is None else shard_of(g) for g in grads] if self._sharded else grads
+
+    def _held(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        return [shard_of(t.detach()) for t in tensors] if self._sharded else list(tensors)
+
+    def _shares(self, tensors: Sequence[Tensor]) -> Tensor:
+        """One over the root of the number of processes that hold the same elements, ``(P,)``."""
+        counts = [copies(t, self._scene.facts.world_size) or 1.0 for t in tensors]
+        return torch.tensor(counts, device=self._device, dtype=torch.float32).rsqrt()
+
+    def _engine(self) -> Values:
+        """The norm that the strategy's engine has of the step, where it has one."""
+        norm = self._scene.engine_norm() if self._scene.engine_norm is not None else None
+        return [] if norm is None else [("lr", self._rates()), ("grad/norm", norm)]
 
     def _whole(self, parts: Mapping[int, Tensor]) -> Tensor:
         """Put the optimizers' parts together in parameter order; NaN where an optimizer did not step."""

@@ -42,7 +42,7 @@ class Samples:
     next gathering. Rows make the norms one kernel instead of one a tensor.
 
     Args:
-        tensors: P tensors on one device, none of them empty.
+        tensors: P tensors on one device.
     """
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
@@ -52,7 +52,11 @@ class Samples:
         self._pieces: list[Tensor] = []
         self._buffers: dict[int, tuple[Tensor, list[Tensor]]] = {}
         self.sizes = [_element_view(t).numel() for t in self._tensors]
-        self.width = max(self.sizes, default=0)
+        self.width = max(1, *self.sizes)
+
+    def hold(self, tensors: Sequence[Tensor]) -> None:
+        """Look at other tensors of the same shapes from now on."""
+        self._tensors = list(tensors)
 
     def rows(self, slot: int = 0) -> Tensor:
         """Return the samples as they are now, float32, shape ``(P, width)``, zeros at the end of a row.
@@ -70,7 +74,7 @@ class Samples:
 
     def blow_up(self, device: torch.device) -> Tensor:
         """Return the factors from a row's norm to an estimate of the whole tensor's, shape ``(P,)``."""
-        factors = [sqrt(t.numel() / n) for t, n in zip(self._tensors, self.sizes, strict=True)]
+        factors = [sqrt(t.numel() / max(1, n)) for t, n in zip(self._tensors, self.sizes, strict=True)]
         return torch.tensor(factors, device=device, dtype=torch.float32)
 
     def _remake(self, pointers: list[int]) -> None:

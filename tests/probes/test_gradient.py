@@ -118,3 +118,25 @@ def test_nothing_is_given_for_a_step_without_an_update() -> None:
     probe = GradientProbe()
     probe.attach(Scene(module, [torch.optim.SGD(module.parameters(), lr=0.1)], Facts()))
     assert probe.collect() == []
+
+
+@pytest.mark.parametrize("strategy", ["FSDPStrategy", "DeepSpeedStrategy"])
+def test_a_strategy_that_keeps_its_shards_to_itself_is_not_measured(strategy: str) -> None:
+    module = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(module.parameters(), 0.1)
+    probe = GradientProbe()
+    reasons = probe.attach(Scene(module, [optimizer], Facts(world_size=2, strategy=strategy)))
+    assert reasons.keys() == set(probe.signals) and len(set(reasons.values())) == 1
+    probe.before_update(0)
+    assert probe.collect() == []
+
+
+def test_an_engine_that_knows_its_gradient_norm_is_asked_for_it() -> None:
+    module = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(module.parameters(), 0.1)
+    probe, norms = GradientProbe(), iter([None, 2.5])
+    facts = Facts(world_size=2, strategy="DeepSpeedStrategy")
+    reasons = probe.attach(Scene(module, [optimizer], facts, engine_norm=lambda: next(norms)))
+    assert "grad/norm" not in reasons and "grad/parameter_norm" in reasons
+    assert probe.collect() == []  # not known yet
+    assert dict(probe.collect())["grad/norm"] == 2.5

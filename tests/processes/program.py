@@ -6,6 +6,8 @@ Forked processes start in a tenth of a second, so one interpreter runs all cases
 from __future__ import annotations
 
 import json
+import os
+import socket
 import sys
 import traceback
 import warnings
@@ -16,13 +18,21 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
 from torch.nn import functional as F  # noqa: N812
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_diag import Diagnostics, MemorySink
+from lightning_diag import Detector, Diagnostics, Finding, MemorySink, Reading, Severity
+from lightning_diag.monitors import Monitor
+from lightning_diag.monitors.session import Parts
+from lightning_diag.probes.base import Probe
 
 STEPS = 24
+BARE = "BARE" in os.environ  # the same trainings without us: what ends then has to end with us
 
 
 class Net(pl.LightningModule):
@@ -89,12 +99,17 @@ class Data(pl.LightningDataModule):
 class Report(pl.Callback):
     """Writes what this rank knows at the end."""
 
-    def __init__(self, diag: Diagnostics, sink: MemorySink, path: Path) -> None:
+    def __init__(self, diag: Diagnostics | None, sink: MemorySink, path: Path) -> None:
         self.diag, self.sink, self.path = diag, sink, path
 
     def write(self, trainer: Any, module: Any, end: str) -> None:
+        if self.diag is None:
+            told = json.dumps({"end": end, "steps": trainer.global_step})
+            (self.path / f"rank{trainer.global_rank}.json").write_text(told)
+            return
         session = self.diag._session
-        assert session is not None
+        if session is None:
+            return  # the parent of the processes, which never trained
         seen = {
             "end": end,
             "steps": trainer.global_step,
@@ -117,7 +132,7 @@ class Report(pl.Callback):
         self.write(trainer, pl_module, "fit")
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        self.write(trainer, pl_module, repr(exception))
+        self.write(trainer, pl_module, type(exception).__name__)
 
 
 def _whole(parameter: Tensor) -> Tensor:
@@ -140,12 +155,14 @@ def fit(
     """Train and leave ``rank0.json``, ``rank1.json`` in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     sink = MemorySink()
-    watched = Diagnostics(**{"every_n_steps": 1, "sinks": [sink], "strict": True, **(diag or {})})
+    watched = None
+    if not BARE:
+        watched = Diagnostics(**{"every_n_steps": 1, "sinks": [sink], "strict": True, **(diag or {})})
     made = pl.Trainer(
         accelerator="cpu",
         devices=devices,
         strategy="auto" if devices == 1 else strategy,
-        callbacks=[watched, *callbacks, Report(watched, sink, folder)],
+        callbacks=[*(() if watched is None else (watched,)), *callbacks, Report(watched, sink, folder)],
         default_root_dir=str(folder),
         **{
             "max_steps": STEPS,
@@ -177,6 +194,231 @@ def one_process(folder: Path) -> None:
 @case
 def two_processes(folder: Path) -> None:
     fit(folder)
+
+
+class Sharded(Net):
+    """The same, sharded over processes (FSDP2); with ``mixed`` one bias lies whole in every process."""
+
+    def __init__(self, *, mixed: bool = False) -> None:
+        super().__init__()
+        self.mixed = mixed
+
+    def configure_model(self) -> None:
+        whole: set[nn.Parameter] = set()
+        if self.mixed:
+            bias = self.net[0].bias
+            assert isinstance(bias, nn.Parameter)
+            bias.register_post_accumulate_grad_hook(_averaged)
+            whole.add(bias)
+        assert self.device_mesh is not None
+        fully_shard(self.net, mesh=self.device_mesh["data_parallel"], ignored_params=whole)
+
+
+def _averaged(parameter: Tensor) -> None:
+    assert parameter.grad is not None
+    dist.all_reduce(parameter.grad.div_(2))
+
+
+def forked(call: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+    """Run in two processes as ``torchrun`` would start them, for strategies that Lightning can't fork."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+
+    def child(rank: int) -> None:
+        os.environ |= {
+            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": str(rank), "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "test",
+        }  # fmt: skip
+        call(*args, **kwargs)
+        dist.destroy_process_group()
+
+    started = mp.start_processes(child, nprocs=2, join=False, start_method="fork")  # type: ignore[attr-defined,no-untyped-call]
+    for process in started.processes:  # its own join would kill the others when one fails
+        process.join()
+
+
+def _fsdp2(folder: Path, *, mixed: bool, **options: Any) -> None:
+    fit(folder, Sharded(mixed=mixed), strategy=ModelParallelStrategy(2, 1), **options)
+
+
+@case
+def fsdp2(folder: Path) -> None:
+    forked(_fsdp2, folder, mixed=False)
+
+
+@case
+def fsdp2_mixed(folder: Path) -> None:
+    forked(_fsdp2, folder, mixed=True)
+
+
+@case
+def one_clipped(folder: Path) -> None:
+    fit(folder, devices=1, gradient_clip_val=0.5)
+
+
+@case
+def fsdp2_clipped(folder: Path) -> None:
+    forked(_fsdp2, folder, mixed=False, gradient_clip_val=0.5)
+
+
+class Unsynced(Net):
+    """Every process trains its own copy by hand: nothing makes one wait for another."""
+
+    def __init__(self, skip: int = 0, stop: int = 0) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.skip, self.stop = skip, stop
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        first = self.trainer.global_rank == 0
+        if self.skip and not first and batch_idx % self.skip == 0:
+            return None
+        if self.stop and not first and batch_idx == self.stop:
+            self.trainer.should_stop = True
+        optimizer: Any = self.optimizers()
+        x, y = batch
+        loss = F.cross_entropy(self.net(x), y)
+        optimizer.zero_grad()
+        wrapped: Any = self.trainer.strategy.model
+        with wrapped.no_sync():
+            self.manual_backward(loss)
+        optimizer.step()
+        return loss
+
+
+class Uneven(Data):
+    """The second process has fewer batches."""
+
+    def __init__(self, *, train: bool = False, val: bool = False) -> None:
+        super().__init__()
+        self.train, self.val = train, val
+
+    def _size(self, few: bool, size: int) -> int:
+        assert self.trainer is not None
+        return size - 56 if few and self.trainer.global_rank else size
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(data(self._size(self.train, 256)), batch_size=8)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(data(self._size(self.val, 64), seed=1), batch_size=8)
+
+
+class Raises(Net):
+    """The second process fails in step 10."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        if self.trainer.global_rank == 1 and self.trainer.global_step == 10:
+            raise RuntimeError("the user's own")
+        return super().training_step(batch, batch_idx)
+
+
+@case
+def uneven_synced(folder: Path) -> None:
+    fit(folder, datamodule=Uneven(train=True), max_steps=60)
+
+
+@case
+def uneven_train(folder: Path) -> None:
+    fit(folder, Unsynced(), datamodule=Uneven(train=True), max_steps=-1, max_epochs=2)
+
+
+@case
+def uneven_val(folder: Path) -> None:
+    fit(folder, datamodule=Uneven(val=True), val_check_interval=8)
+
+
+@case
+def skipping(folder: Path) -> None:
+    fit(folder, Unsynced(skip=3), datamodule=Uneven(), max_steps=-1, max_epochs=1)
+
+
+@case
+def stops_alone(folder: Path) -> None:
+    fit(folder, Unsynced(stop=7), datamodule=Uneven(), max_steps=-1, max_epochs=1)
+
+
+@case
+def one_raises(folder: Path) -> None:
+    forked(fit, folder, Raises(), strategy="ddp")
+
+
+class Fragile(Probe):
+    """Fails on the second rank in step 5."""
+
+    signals = ("grad/norm",)
+
+    def before_update(self, optimizer: int) -> None:
+        self.seen = getattr(self, "seen", 0) + 1
+        if self.seen == 5 and dist.get_rank() == 1:
+            raise RuntimeError("the probe's own")
+
+
+class Watcher(Detector):
+    """Finds something in step 6; with ``broken`` it fails on the second rank instead."""
+
+    rule = "loss/watched"
+    code = "X001"
+    reads = ("loss/train",)
+    severity = Severity.WARNING
+    title = "Something to find"
+    resolve_after = None
+
+    def __init__(self, broken: bool = False) -> None:
+        self.broken = broken
+        super().__init__()
+
+    def _reset(self) -> None:
+        pass
+
+    def update(self, reading: Reading) -> Finding | None:
+        if reading.step < 6:
+            return None
+        if self.broken and dist.get_rank() == 1:
+            raise RuntimeError("the detector's own")
+        return self.found(reading, Severity.WARNING, "Step 6 is above the limit 5.", evidence={"value": 6, "limit": 5})
+
+
+class Own(Monitor):
+    """A monitor with parts that fail on one rank."""
+
+    def __init__(self, broken: bool = False) -> None:
+        super().__init__()
+        self.broken = broken
+
+    def parts(self) -> Parts:
+        return Parts([("Own", Fragile())] if self.broken else [], [Watcher(self.broken)])
+
+
+@case
+def parts_fail(folder: Path) -> None:
+    fit(folder, diag={"monitors": [*Diagnostics().monitors, Own(broken=True)], "strict": False})
+
+
+@case
+def stop_on(folder: Path) -> None:
+    fit(folder, diag={"monitors": [*Diagnostics().monitors, Own()], "stop_on": "warning"}, max_steps=100)
+
+
+@case
+def one_diverges(folder: Path) -> None:
+    fit(folder, Net(lr=30.0), devices=1, max_steps=32)
+
+
+@case
+def two_diverge(folder: Path) -> None:
+    fit(folder, Net(lr=30.0), max_steps=32)
+
+
+@case
+def launched(folder: Path) -> None:
+    fit(folder, strategy="ddp")
+
+
+@case
+def spawned(folder: Path) -> None:
+    fit(folder, strategy="ddp_spawn")
 
 
 def main() -> None:
