@@ -11,13 +11,14 @@ import sys
 from collections.abc import Sequence
 
 from lightning_diag import __version__
-from lightning_diag.cli import check, demo, report, rules, watch
+from lightning_diag.cli import check, compare, demo, report, rules, watch
 from lightning_diag.cli.base import FINE, NOT_JUDGED, Command, complain
 from lightning_diag.errors import DiagnosticsError
 
 COMMANDS: dict[str, Command] = {
     "demo": demo.COMMAND,
     "check": check.COMMAND,
+    "compare": compare.COMMAND,
     "watch": watch.COMMAND,
     "report": report.COMMAND,
     "rules": rules.COMMAND,

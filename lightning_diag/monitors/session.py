@@ -23,6 +23,7 @@ from lightning_diag.detectors.base import Detector
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.monitors import ranks
 from lightning_diag.monitors import trainer_view as view
+from lightning_diag.monitors.hyperparameters import hyperparameters
 from lightning_diag.monitors.outlets import make_dir, sinks_of
 from lightning_diag.observation import Observation
 from lightning_diag.probes.base import Probe
@@ -111,6 +112,7 @@ class Session:
             "versions": view.versions(),
             "detectors": {d.rule: d.parameters() for d in self.judge.detectors.values()},
             "model": type(module).__name__,
+            "hyperparameters": hyperparameters(module, scene.optimizers, self.guard),
         }
         info = RunInfo(self.run_dir, self.run_dir.name if self.run_dir else "run", meta, resumed_step=resumed)
         self._exchange = ranks.exchange(trainer, self.number, self.guard)
