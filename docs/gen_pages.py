@@ -24,6 +24,7 @@ from docs.roles import plain
 from lightning_diag._replay import shipped
 from lightning_diag.detectors.base import Detector
 from lightning_diag.signals import SIGNALS, logged_keys
+from lightning_diag.sinks._charts import SECTIONS
 
 _SECTION = re.compile(r"^([A-Z][A-Za-z ]+):$")
 _TITLES = {"Args": "Parameters and their limits"}
@@ -141,6 +142,16 @@ def keys_table() -> str:
     """Every key that can leave to a logger."""
     rows = ((f"`{key}`", s.unit, s.merge, s.doc) for key, s in sorted(logged_keys().items()))
     return table(("key", "unit", "merge", "what it is"), rows)
+
+
+def panels_table() -> str:
+    """What W&B shows by default, in the reader's order."""
+    rows = (
+        (section.title, panel.title, panel.kind, " ".join(f"`{key}`" for key in panel.keys))
+        for section in SECTIONS
+        for panel in section.panels
+    )
+    return table(("section", "panel", "shown as", "keys"), rows)
 
 
 def signals_table() -> str:

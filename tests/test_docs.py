@@ -42,7 +42,7 @@ def test_a_rule_has_a_page_with_its_limits_and_no_blank_to_fill(cls: type[Detect
 
 def test_every_mark_of_a_table_is_known() -> None:
     marks = {mark for page in PAGES for mark in re.findall(r"<!-- table: (\w+) -->", page.read_text(encoding="utf-8"))}
-    assert marks == {"rules", "keys", "signals"}
+    assert marks == {"rules", "keys", "panels", "signals"}
     for mark in marks:
         assert len(gen_pages.on_page_markdown(f"<!-- table: {mark} -->").splitlines()) > 5
 
