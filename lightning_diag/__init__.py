@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lightning_diag.monitors import (
         ActivationMonitor,
         ClassErrorMonitor,
+        DataMonitor,
         Diagnostics,
         DomainGapMonitor,
         GradientMonitor,
@@ -34,6 +35,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "ActivationMonitor": "lightning_diag.monitors",
     "ClassErrorMonitor": "lightning_diag.monitors",
+    "DataMonitor": "lightning_diag.monitors",
     "Detector": "lightning_diag.detectors.base",
     "Diagnosis": "lightning_diag.diagnosis",
     "Diagnostics": "lightning_diag.monitors",
@@ -55,6 +57,7 @@ _HOMES = {
 __all__ = [
     "ActivationMonitor",
     "ClassErrorMonitor",
+    "DataMonitor",
     "Detector",
     "Diagnosis",
     "Diagnostics",

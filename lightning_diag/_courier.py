@@ -13,6 +13,7 @@ from lightning_diag._transfer import Transfer
 from lightning_diag.packet import Packet
 from lightning_diag.probes.base import Values
 from lightning_diag.reading import Facts, Reading
+from lightning_diag.signals import SIGNALS
 
 
 class Courier:
@@ -72,5 +73,16 @@ class Courier:
             self.hear(part.learned)
             reading = Reading(part.step, part.epoch, part.values, self.facts, part.batch_idx, part.stage)
             self._roster.learn(reading)
-            now = reading if reading.facts is self.facts else dataclasses.replace(reading, facts=self.facts)
-            self._teller.take(now)
+            values = self._judged(part.values)
+            if values is not part.values or reading.facts is not self.facts:
+                reading = dataclasses.replace(reading, facts=self.facts, values=values)
+            if values:
+                self._teller.take(reading)
+
+    def _judged(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What is left for detectors and sinks: raw rows give way to what probes made of them."""
+        made = self._roster.derived()
+        raw = [name for name in values if SIGNALS[name].merge == "rows"]
+        if not raw and not made:
+            return values
+        return {**{name: value for name, value in values.items() if name not in raw}, **made}

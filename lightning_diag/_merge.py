@@ -55,6 +55,9 @@ def merged(parts: Mapping[int, Landed], replicas: Sequence[int]) -> Landed:
     values: dict[str, Array] = {}
     for name in dict.fromkeys(name for rank in ranks for name in parts[rank].values):
         there = {rank: parts[rank].values[name] for rank in ranks if name in parts[rank].values}
+        if SIGNALS[name].merge == "rows":
+            values[name] = np.concatenate([there[rank] for rank in sorted(there)])
+            continue
         if len({value.shape for value in there.values()}) > 1:
             continue
         if SIGNALS[name].merge != "norm" or not first.sharded:

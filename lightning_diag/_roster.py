@@ -78,6 +78,13 @@ class Roster:
             if not reading.values.keys().isdisjoint(probe.signals):
                 self._know(self.attempt(owner, probe, probe.learn, reading) or {})
 
+    def derived(self) -> dict[str, Any]:
+        """Return what probes made on the host of the reading they were shown."""
+        made: dict[str, Any] = {}
+        for owner, probe in self.learners:
+            made.update(self.attempt(owner, probe, probe.derived) or {})
+        return made
+
     def state_dict(self) -> dict[str, Any]:
         """Return what the probes have learned, for a checkpoint."""
         return {type(p).__name__: p.state_dict() for _, p in self.every if p.kept}

@@ -40,6 +40,7 @@ class Facts:
         chance_source: how ``chance_loss`` is known, in words.
         loss_floor: lowest loss that can be reached (label smoothing's entropy); 0 when nothing is known of one.
         normalized: whether the model has normalization layers.
+        input_normalized: whether a normalization or an embedding is among the first two layers.
         names: axis -> names along it (``parameter``, ``module``, ``class``, ``domain``, ``group``).
         parameter_kind: per parameter ``matrix``, ``vector`` (bias), ``norm`` or ``embedding``.
         parameter_numel: per parameter number of elements.
@@ -69,6 +70,7 @@ class Facts:
     chance_source: str | None = None
     loss_floor: float = 0.0
     normalized: bool | None = None
+    input_normalized: bool | None = None
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     parameter_kind: tuple[str, ...] = ()
     parameter_numel: tuple[int, ...] = ()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Merge = Literal["mean", "sum", "same", "norm", "ranks", "host"]
+Merge = Literal["mean", "sum", "same", "norm", "ranks", "host", "rows"]
 Statistic = Literal["value", "min", "median", "max"]
 PREFIX = "diag/"
 
@@ -84,6 +84,32 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("origin/input", "0 or 1", "input", "mean", (), "1 where an input tensor of the batch held such a value"),
     Signal("origin/weight", "0 or 1", "parameter", "mean", (), "1 where a weight was non-finite before the step"),
     Signal("origin/module", "0 or 1", "submodule", "mean", (), "1 at the first module that made one of finite inputs"),
+    # the data, sampled steps; raw rows become what follows them on the host, and are neither recorded nor judged
+    Signal("data/train_rows", "1", "sample", "rows", (), "(n, 5): halves of a content hash, label, margin, epoch"),
+    Signal("data/val_rows", "1", "sample", "rows", (), "(n, 2): halves of a content hash"),
+    Signal("data/samples", "samples", None, "same", (), "different training samples that have passed"),
+    Signal("data/kept_frac", "1", None, "same", (), "share of the samples that is remembered"),
+    Signal("data/duplicate_frac", "1", None, "same", _V, "share of training rows seen before in the same epoch"),
+    Signal("data/renewed_frac", "1", None, "same", (), "share of rows after the first epoch that are new: augmented"),
+    Signal("data/conflict_frac", "1", None, "same", (), "share of training samples that came with several labels"),
+    Signal("data/leaked_frac", "1", None, "same", _V, "share of validation samples that have passed in training"),
+    Signal("data/leaked_samples", "samples", None, "same", (), "how many these are"),
+    Signal("data/noise_frac", "1", None, "same", _V, "share of training labels that are probably wrong"),
+    Signal("data/noise_samples", "samples", None, "same", (), "samples that estimate is of"),
+    Signal("data/noise_depth", "1", None, "same", (), "share of the negative mean margins that are that deep"),
+    Signal("data/noise_margin", "logit", None, "same", (), "median mean margin of labels the network agrees with"),
+    Signal("data/feature_mean", "input", "feature", "mean", (), "mean of each input feature so far, (F,)"),
+    Signal("data/feature_std", "input", "feature", "mean", (), "standard deviation of each input feature so far, (F,)"),
+    Signal("data/feature_min", "input", "feature", "mean", (), "smallest value of each input feature so far, (F,)"),
+    Signal("data/feature_max", "input", "feature", "mean", (), "largest value of each input feature so far, (F,)"),
+    Signal("data/nonfinite_frac", "1", None, "mean", (), "share of the batch's inputs that is NaN or infinite"),
+    Signal("data/same_label", "1", None, "mean", (), "share of a batch's pairs of samples that share a label"),
+    Signal("data/same_label_chance", "1", None, "mean", (), "the same over all labels so far: a shuffled batch's"),
+    Signal("data/target_mean", "target", None, "mean", (), "mean of a batch's targets, regression"),
+    Signal("data/target_std", "target", None, "mean", (), "standard deviation of a batch's targets"),
+    Signal("data/shift_match", "1", "shift", "mean", (), "share of targets that are the input 0, 1, 2 positions on"),
+    Signal("data/class_r2", "1", "feature", "mean", (), "share of each feature's variance between classes, (F,)"),
+    Signal("data/val_agreement", "1", None, "mean", (), "correlation of classes' mean inputs, train and validation"),
     # validation and run
     Signal("loss/val", "loss", None, "mean", _V, "mean validation loss of one validation pass", "val/samples"),
     Signal("accuracy/train", "1", None, "mean", _V, "running train accuracy, exponential mean over batches"),

@@ -11,6 +11,17 @@ from lightning_diag.detectors.class_confused import ClassConfused
 from lightning_diag.detectors.class_drift import ClassDrift
 from lightning_diag.detectors.class_imbalanced import ClassImbalanced
 from lightning_diag.detectors.class_neglected import ClassNeglected
+from lightning_diag.detectors.data_class_never_target import DataClassNeverTarget
+from lightning_diag.detectors.data_conflicting_labels import DataConflictingLabels
+from lightning_diag.detectors.data_constant_feature import DataConstantFeature
+from lightning_diag.detectors.data_duplicates import DataDuplicates
+from lightning_diag.detectors.data_giveaway_feature import DataGiveawayFeature
+from lightning_diag.detectors.data_label_noise import DataLabelNoise
+from lightning_diag.detectors.data_labels_shifted import DataLabelsShifted
+from lightning_diag.detectors.data_leakage import DataLeakage
+from lightning_diag.detectors.data_non_finite import DataNonFinite
+from lightning_diag.detectors.data_unnormalized import DataUnnormalized
+from lightning_diag.detectors.data_unshuffled import DataUnshuffled
 from lightning_diag.detectors.domain_gap import DomainGap
 from lightning_diag.detectors.domain_gap_widening import DomainGapWidening
 from lightning_diag.detectors.domain_separable import DomainSeparable
@@ -45,6 +56,17 @@ __all__ = [
     "ClassDrift",
     "ClassImbalanced",
     "ClassNeglected",
+    "DataClassNeverTarget",
+    "DataConflictingLabels",
+    "DataConstantFeature",
+    "DataDuplicates",
+    "DataGiveawayFeature",
+    "DataLabelNoise",
+    "DataLabelsShifted",
+    "DataLeakage",
+    "DataNonFinite",
+    "DataUnnormalized",
+    "DataUnshuffled",
     "Detector",
     "DomainGap",
     "DomainGapWidening",

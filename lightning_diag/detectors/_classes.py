@@ -66,6 +66,16 @@ def counts(reading: Reading) -> Pass:
     return Pass(support, right, predicted, reading.vector("class/confusion"), names)
 
 
+def no_tokens(reading: Reading) -> None:
+    """Leave language models out: tokens are out of balance and come and go by nature.
+
+    Raises:
+        NotMeasurable: the classes are tokens.
+    """
+    if reading.facts.task == "language-model":
+        raise NotMeasurable("the classes are tokens of a language, which are rare and frequent by nature")
+
+
 def wilson(hits: Array | float, n: Array | float, z: float = 1.96) -> tuple[Array, Array]:
     """Return lower and upper Wilson score bounds of a share (Wilson 1927); 0 and 1 where ``n`` is 0.
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from lightning_diag.detectors._arguments import number, whole
-from lightning_diag.detectors._classes import Array, Pass, Settled, counts, percent, wilson
+from lightning_diag.detectors._classes import Array, Pass, Settled, counts, no_tokens, percent, wilson
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -80,6 +80,7 @@ class ClassConfused(Detector):
 
     def update(self, reading: Reading) -> Finding | None:
         """Judge one validation pass."""
+        no_tokens(reading)
         seen = counts(reading)
         if seen.confusion is None:
             raise NotMeasurable("pairs are counted up to 64 classes")

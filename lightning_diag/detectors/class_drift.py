@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lightning_diag.detectors._arguments import number, whole
-from lightning_diag.detectors._classes import Array, Pass, counts, false_discovery, percent, upper_tail
+from lightning_diag.detectors._classes import Array, Pass, counts, false_discovery, no_tokens, percent, upper_tail
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -112,6 +112,7 @@ class ClassDrift(Detector):
 
     def update(self, reading: Reading) -> Finding | None:
         """Judge one validation pass."""
+        no_tokens(reading)
         seen = counts(reading)
         error = seen.error
         if self._mean and len(self._mean) != error.size:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_diag.detectors._arguments import number, whole
-from lightning_diag.detectors._classes import Array, Pass, counts, percent, wilson
+from lightning_diag.detectors._classes import Array, Pass, counts, no_tokens, percent, wilson
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -85,6 +85,7 @@ class ClassImbalanced(Detector):
         if train is not None:
             old = np.array(self._train) if len(self._train) == train.size else np.zeros(train.size)
             self._train = (old + train).tolist()
+        no_tokens(reading)
         seen = counts(reading)
         total = np.array(self._train)
         if total.size != seen.support.size or total.sum() < SAMPLES * total.size:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lightning_diag.detectors._arguments import number, whole
-from lightning_diag.detectors._classes import Pass, Settled, counts, percent, wilson
+from lightning_diag.detectors._classes import Pass, Settled, counts, no_tokens, percent, wilson
 from lightning_diag.detectors.base import Detector
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
@@ -80,6 +80,7 @@ class ClassNeglected(Detector):
 
     def update(self, reading: Reading) -> Finding | None:
         """Judge one validation pass."""
+        no_tokens(reading)
         seen = counts(reading)
         low, _ = wilson(seen.support - seen.right, seen.support)
         poor = (low > self.error) & (seen.support >= self.support)

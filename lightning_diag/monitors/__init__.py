@@ -3,6 +3,7 @@
 from lightning_diag.monitors.activation import ActivationMonitor
 from lightning_diag.monitors.base import Monitor, findings
 from lightning_diag.monitors.class_error import ClassErrorMonitor
+from lightning_diag.monitors.data import DataMonitor
 from lightning_diag.monitors.diagnostics import Diagnostics
 from lightning_diag.monitors.domain_gap import DomainGapMonitor
 from lightning_diag.monitors.gradient import GradientMonitor
@@ -11,6 +12,7 @@ from lightning_diag.monitors.stability import StabilityMonitor
 __all__ = [
     "ActivationMonitor",
     "ClassErrorMonitor",
+    "DataMonitor",
     "Diagnostics",
     "DomainGapMonitor",
     "GradientMonitor",

@@ -13,6 +13,7 @@ from lightning_diag.finding import Finding, Severity
 from lightning_diag.monitors.activation import ActivationMonitor
 from lightning_diag.monitors.base import Monitor
 from lightning_diag.monitors.class_error import ClassErrorMonitor
+from lightning_diag.monitors.data import DataMonitor
 from lightning_diag.monitors.domain_gap import DomainGapMonitor
 from lightning_diag.monitors.gradient import GradientMonitor
 from lightning_diag.monitors.session import Options, Parts
@@ -26,6 +27,7 @@ DEFAULT: tuple[Callable[[], Monitor], ...] = (
     StabilityMonitor,
     ClassErrorMonitor,
     DomainGapMonitor,
+    DataMonitor,
 )
 
 

@@ -118,6 +118,10 @@ class Probe(ABC):  # noqa: B024 - every verb is optional, a probe writes those i
     def batch_start(self, batch: Batch) -> None:
         """A training batch is about to be used."""
 
+    def derived(self) -> Mapping[str, Any]:
+        """Return signals made on the host from what :meth:`learn` was shown, and forget them."""
+        return {}
+
     def loss(self, batch: Batch) -> None:
         """The loss is known (``batch.loss`` or ``batch.number``), backward comes next."""
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from lightning_diag.probes.base import Batch, Probe, Scene, Values
-from lightning_diag.probes.observer import find_input
+from lightning_diag.probes.observer import are_tokens, find_input
 from lightning_diag.reading import Reading
 
 CANDIDATES = ("cross-entropy", "cross-entropy (sum)", "bce", "mse", "l1", "mse (one-hot)", "reconstruction mse")
@@ -57,6 +57,7 @@ class ChanceProbe(Probe):
         half = "16" in (scene.facts.precision or "")
         self._tolerance = TOLERANCE_HALF if half else TOLERANCE
         self._classes: int | None = None
+        self._tokens = False
         return {}
 
     def observed(self, batch: Batch) -> None:
@@ -122,12 +123,17 @@ class ChanceProbe(Probe):
             "loss_kind": kind,
             "chance_loss": level,
             "loss_floor": floor,
-            "task": "classification" if kind.startswith(("cross", "bce", "mse (one")) else "regression",
+            "task": self._task(kind),
             "chance_source": SOURCES.get(kind[0], "spread of the target"),
         }
         if self._classes:
             known["num_classes"] = self._classes
         return known
+
+    def _task(self, kind: str) -> str:
+        if self._tokens and kind.startswith("cross"):
+            return "language-model"
+        return "classification" if kind.startswith(("cross", "bce", "mse (one")) else "regression"
 
     def _supervised(self, batch: Batch, loss: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         """Candidate name -> (loss of this batch, chance level so far), both scalars on the device."""
@@ -135,6 +141,7 @@ class ChanceProbe(Probe):
         if seen is None or seen.target is None:
             return {}
         if seen.logits is not None and not seen.target.is_floating_point() and seen.logits.ndim == seen.target.ndim + 1:
+            self._tokens = are_tokens(find_input(batch.batch), seen.target)
             return self._classification(seen.logits, seen.target, loss)
         output = seen.logits if seen.logits is not None else seen.preds
         if output is None or output.numel() != seen.target.numel():

@@ -145,6 +145,13 @@ def find_input(batch: Any) -> Tensor | None:
     return None
 
 
+def are_tokens(given: Tensor | None, target: Tensor) -> bool:
+    """Whether input and target are sequences of tokens, position by position: a language model's."""
+    if given is None or given.is_floating_point() or target.is_floating_point():
+        return False
+    return given.shape == target.shape and target.ndim == 2 and target.shape[1] > 1
+
+
 def as_logits(output: Tensor, target: Tensor) -> Tensor | None:
     """Return ``output`` as ``(B, K, *D)`` when it can be scores of classes for integer ``(B, *D)``, else None."""
     if target.is_floating_point() or target.dtype == torch.bool or target.is_complex():

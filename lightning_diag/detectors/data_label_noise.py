@@ -1,0 +1,106 @@
+"""``data/label-noise``: part of the training labels is probably wrong."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+from lightning_diag.detectors._arguments import number
+from lightning_diag.detectors._data import percent
+from lightning_diag.detectors.base import Detector
+from lightning_diag.errors import NotMeasurable
+from lightning_diag.finding import Finding, Severity
+from lightning_diag.reading import Reading
+
+NAMED = 5
+SORTED = 0.3  # excess of pairs with one label in a batch from which margins only follow the order
+
+
+class DataLabelNoise(Detector):
+    """Part of the training labels is probably wrong: the network holds against them while it learns.
+
+    Catches:
+        Random and systematic label errors, a misread label column.
+
+    Formula:
+        share of samples whose mean margin over training (logit of the given label less the best other) lies below
+        ``-0.5`` times the median positive one, with the binomial standard error ``se``; fires where ``share - 3 se >
+        limit``, where so deep margins are at least ``depth`` of all negative ones (hard samples lie just below zero),
+        and once the network is sure of the labels it agrees with (median margin at least ``margin``).
+
+    Reads:
+        ``data/noise_frac data/noise_samples data/noise_depth data/noise_margin``, ``data/same_label``.
+
+    Args:
+        limit: share of wrong labels; higher = later. Default 0.05: below it the harm is small (measured on digits: 2 %
+            cost nothing, 5 % two points).
+        depth: share of the negative margins; higher = fires on clearer cases only. Default 0.55: noisy labels gave 0.58
+            to 0.9, slow and regularized trainings on right ones 0.1 to 0.5 (digits, development runs).
+        margin: logits; higher = later. Default 1.
+
+    Fires when:
+        a warning above the limit, once most samples were seen twice.
+
+    False alarms:
+        Hard classes that the network is confidently wrong about. Measured: `benchmarks/results/data_rules.md`.
+
+    Cost:
+        None beyond the probe's.
+
+    Examples:
+        >>> import numpy as np
+        >>> values = {"data/noise_frac": np.float64(0.12), "data/noise_samples": np.float64(1200),
+        ...           "data/noise_depth": np.float64(0.8), "data/noise_margin": np.float64(2.5)}
+        >>> print(DataLabelNoise().update(Reading(300, 6, values)).severity)
+        warning
+
+    References:
+        Pleiss et al., Identifying mislabeled data using the area under the margin ranking, NeurIPS 2020
+        (arXiv:2001.10528).
+    """
+
+    rule: ClassVar[str] = "data/label-noise"
+    code: ClassVar[str] = "D004"
+    reads: ClassVar[tuple[str, ...]] = ("data/noise_frac", "data/same_label")
+    severity: ClassVar[Severity] = Severity.WARNING
+    title: ClassVar[str] = "Labels are probably wrong"
+    refresh: ClassVar[bool] = True
+    resolve_after: ClassVar[int | None] = 3
+
+    def __init__(self, limit: float = 0.05, depth: float = 0.55, margin: float = 1.0) -> None:
+        self.limit = number("limit", limit, 0, 1)
+        self.depth = number("depth", depth, 0, 1)
+        self.margin = number("margin", margin, 0)
+        super().__init__()
+
+    def _reset(self) -> None:
+        self._excess = 0.0  # running mean of how far batches are from shuffled
+
+    def update(self, reading: Reading) -> Finding | None:
+        """Judge the margins so far."""
+        same, chance = reading.scalar("data/same_label"), reading.scalar("data/same_label_chance")
+        if same is not None and chance is not None and chance < 1:
+            self._excess += 0.1 * ((same - chance) / (1 - chance) - self._excess)
+        share, samples = reading.scalar("data/noise_frac"), reading.scalar("data/noise_samples")
+        if share is None or not samples:
+            raise NotMeasurable("too few samples were seen twice with class scores and integer labels")
+        if self._excess > SORTED:
+            raise NotMeasurable("batches are sorted by label: each forgets the labels of the ones before")
+        if (reading.scalar("data/noise_margin") or 0.0) < self.margin:
+            raise NotMeasurable("the network isn't sure yet even of the labels it agrees with")
+        se = math.sqrt(max(share * (1 - share), 1 / samples) / samples)
+        if share - 3 * se <= self.limit or (reading.scalar("data/noise_depth") or 0.0) < self.depth:
+            return None
+        return self.found(
+            reading,
+            Severity.WARNING,
+            f"{percent(share)} of {samples:.0f} training labels are probably wrong (+- {percent(2 * se)}, limit "
+            f"{percent(self.limit)}): the network holds against them while it learns.",
+            where=reading.names("suspect")[:NAMED],
+            evidence={"value": share, "limit": self.limit, "error": se, "samples": samples},
+            advice=(
+                "look at the samples named, the most suspicious first: if half of them are wrong, correct or drop all "
+                "that were listed and train again",
+                "compare with a run on the labels of one annotator",
+            ),
+        )

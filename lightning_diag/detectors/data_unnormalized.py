@@ -1,0 +1,144 @@
+"""``data/unnormalized``: the inputs lie far from zero mean and unit variance."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_diag.detectors._arguments import number
+from lightning_diag.detectors._data import Doing, feature_names
+from lightning_diag.detectors.base import Detector
+from lightning_diag.errors import NotMeasurable
+from lightning_diag.finding import Finding, Severity
+from lightning_diag.reading import Reading
+
+NAMED = 5
+OWN = 10.0  # a single column is off when it lies so many of its own and of the usual standard deviations from zero
+Array = NDArray[np.float64]
+
+
+class _Scale(NamedTuple):
+    offset: float
+    std: float
+    columns: Array
+
+
+class DataUnnormalized(Detector):
+    """The inputs lie far from zero mean and unit variance, and no first layer puts that right.
+
+    Catches:
+        Images of 0 to 255, a forgotten normalization, a column of years or of ids.
+
+    Formula:
+        with mean ``m`` and standard deviation ``s`` over all values: ``|m| / s > offset``, or ``s`` outside ``[low,
+        high]``, or a column whose own mean lies 10 of its own and 10 of the usual column's standard deviations from
+        zero.
+
+    Reads:
+        ``data/feature_mean data/feature_std``, and the loss.
+
+    Args:
+        offset: standard deviations from zero; higher = later. Default 3: an offset of 3 cost 4 (MLP), 10 (CNN) and 17
+            (residual net) points on small images, raw natural images lie at 2.
+        low: smallest standard deviation. Default 0.03.
+        high: largest standard deviation. Default 30: a factor of 100 alone cost 2 points at most.
+
+    Fires when:
+        a warning for an offset, or a scale with the loss or validation at no better than 0.9 times chance; info for a
+        scale alone and for columns. Not judged where a normalization or embedding is among the first two layers.
+
+    False alarms:
+        Counts and standardized data with few large values. Measured: `benchmarks/results/data_rules.md`.
+
+    Cost:
+        One pass over the batch's inputs at sampled steps.
+
+    Examples:
+        >>> detector = DataUnnormalized()
+        >>> values = {"data/feature_mean": np.full(3, 3.4), "data/feature_std": np.ones(3)}
+        >>> for step in range(1, 21):
+        ...     try:
+        ...         found = detector.update(Reading(step, 0, values))
+        ...     except NotMeasurable:
+        ...         continue
+        ...     break
+        >>> step, str(found.severity), round(found.evidence["value"], 1)
+        (5, 'warning', 3.4)
+
+    References:
+        LeCun et al., Efficient backprop, 1998, section 4.3.
+    """
+
+    rule: ClassVar[str] = "data/unnormalized"
+    code: ClassVar[str] = "D005"
+    reads: ClassVar[tuple[str, ...]] = ("data/feature_mean", "data/feature_std", "loss/val")
+    severity: ClassVar[Severity] = Severity.WARNING
+    title: ClassVar[str] = "Inputs are not normalized"
+    resolve_after: ClassVar[int | None] = None
+
+    def __init__(self, offset: float = 3.0, low: float = 0.03, high: float = 30.0) -> None:
+        self.offset = number("offset", offset, 0)
+        self.low = number("low", low, 0, 1)
+        self.high = number("high", high, 1)
+        super().__init__()
+
+    def _reset(self) -> None:
+        self._doing = Doing()
+        self._count = 0
+
+    def update(self, reading: Reading) -> Finding | None:
+        """Judge the inputs so far."""
+        self._doing.see(reading)
+        mean, std = reading.vector("data/feature_mean"), reading.vector("data/feature_std")
+        if mean is None or std is None:
+            raise NotMeasurable("inputs of numbers that aren't whole were not seen yet")
+        if reading.facts.input_normalized:
+            raise NotMeasurable("a normalization or embedding is among the first two layers")
+        self._count += 1
+        if self._count < 5:
+            raise NotMeasurable("needs 5 sampled batches")
+        known = np.isfinite(mean) & np.isfinite(std)
+        if not known.any() or not (std[known] > 0).any():
+            raise NotMeasurable("the inputs don't vary")
+        return self._judge(reading, _scale(mean[known], std[known]), len(mean))
+
+    def _judge(self, reading: Reading, scale: _Scale, total: int) -> Finding | None:
+        suffers = self._doing.suffers
+        if scale.offset > self.offset:
+            text = f"The inputs lie {scale.offset:.3g} standard deviations from zero (limit {self.offset:g})"
+            return self._finding(reading, Severity.WARNING, text, scale.offset, self.offset, scale, total)
+        if not self.low <= scale.std <= self.high:
+            limit = self.low if scale.std < self.low else self.high
+            text = f"The inputs have a standard deviation of {scale.std:.3g} (limit {limit:g})"
+            severity = Severity.WARNING if suffers else Severity.INFO
+            return self._finding(reading, severity, text, scale.std, limit, scale, total)
+        if scale.columns.size:
+            text = f"{scale.columns.size} of {total} inputs lie more than {OWN:g} standard deviations from zero"
+            severity = Severity.WARNING if suffers else Severity.INFO
+            return self._finding(reading, severity, text, float(scale.columns.size), 0.0, scale, total)
+        return None
+
+    def _finding(
+        self, reading: Reading, severity: Severity, text: str, value: float, limit: float, scale: _Scale, total: int
+    ) -> Finding:
+        return self.found(
+            reading,
+            severity,
+            f"{text}, and no normalization is among the first two layers.",
+            where=feature_names(reading, scale.columns.astype(np.int64)[:NAMED], total),
+            evidence={"value": value, "limit": limit, "std": scale.std, "offset": scale.offset},
+            advice=(
+                "subtract the training set's mean and divide by its standard deviation, and train 200 steps: if the "
+                "loss falls faster, that was it",
+                "or put a normalization layer in front",
+            ),
+        )
+
+
+def _scale(mean: Array, std: Array) -> _Scale:
+    usual = float(np.sqrt(np.mean(std**2)))
+    whole = float(np.sqrt(np.mean(std**2) + np.var(mean)))
+    off = np.flatnonzero((np.abs(mean) > OWN * np.maximum(std, 1e-12)) & (np.abs(mean) > OWN * usual) & (std > 0))
+    return _Scale(abs(float(mean.mean())) / whole, whole, off.astype(np.float64))

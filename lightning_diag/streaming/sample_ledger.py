@@ -1,0 +1,172 @@
+"""What is remembered of each sample that passed: by its content hash, with bounded memory."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+CAPACITY = 2**22  # samples kept: 4.2 million, 33 bytes each, 140 MB
+_BLOCK = 8192  # rows that wait before they are sorted in
+_FIELDS = (
+    ("key", np.uint64), ("label", np.float32), ("odd", np.bool_), ("count", np.int32), ("epoch", np.int32),
+    ("margin", np.float32), ("margins", np.int32),
+)  # fmt: skip
+
+Rows = NDArray[np.float64]
+
+
+class Margins(NamedTuple):
+    """Samples with enough margins, N of them.
+
+    Attributes:
+        key: hash, ``(N,)``.
+        label: given label, ``(N,)``.
+        mean: mean margin, ``(N,)``.
+    """
+
+    key: NDArray[np.uint64]
+    label: NDArray[np.float32]
+    mean: NDArray[np.float32]
+
+
+class SampleLedger:
+    """Counts samples by content: how often, in which epoch, with which label, with which margin.
+
+    Beyond :data:`CAPACITY` different samples only those of half of all hashes are kept, then of a quarter ...: an even
+    sample of the samples, so shares stay unbiased and ``kept_frac`` says how exact they are.
+
+    Args:
+        capacity: samples kept at most.
+
+    >>> ledger = SampleLedger()
+    >>> ledger.add(np.array([[1, 2, 0, 3.0], [4, 5, 1, 2.0], [1, 2, 1, -1.0]]), epoch=0)
+    >>> len(ledger), ledger.repeats_frac, ledger.conflict_frac
+    (2, 0.3333333333333333, 0.5)
+    >>> ledger.holds(np.array([[4, 5], [6, 7]])).tolist()
+    [True, False]
+    """
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self.capacity = capacity
+        self._table: dict[str, NDArray[Any]] = {name: np.empty(0, kind) for name, kind in _FIELDS}
+        self._waiting: list[tuple[Rows, int]] = []
+        self._rows_waiting = 0
+        self._mask = np.uint64(0)
+        self.rows = 0  # all rows of the part of the hashes that is kept
+        self.repeats = 0  # of these, seen before in the same epoch
+        self.later = 0  # rows of epochs after the first
+        self.known = 0  # of these, seen in an earlier epoch
+
+    def __len__(self) -> int:
+        self._settle()
+        return len(self._table["key"])
+
+    @property
+    def kept_frac(self) -> float:
+        """Share of all samples that is kept."""
+        return 1.0 / (int(self._mask) + 1)
+
+    @property
+    def repeats_frac(self) -> float:
+        """Share of rows that had passed before in the same epoch."""
+        self._settle()
+        return self.repeats / self.rows if self.rows else 0.0
+
+    @property
+    def renewed_frac(self) -> float:
+        """Share of rows of later epochs that had never passed before: 1 where inputs are augmented; NaN in epoch 0."""
+        self._settle()
+        return 1 - self.known / self.later if self.later else float("nan")
+
+    @property
+    def conflict_frac(self) -> float:
+        """Share of samples that came with more than one label."""
+        self._settle()
+        return float(self._table["odd"].mean()) if len(self._table["odd"]) else 0.0
+
+    def add(self, rows: Rows, epoch: int) -> None:
+        """Take in rows ``(n, 4)``: both halves of the hash, label (NaN = none), margin (NaN = none)."""
+        self._waiting.append((rows, epoch))
+        self._rows_waiting += len(rows)
+        if self._rows_waiting >= max(_BLOCK, len(self._table["key"]) // 4):
+            self._settle()
+
+    def holds(self, halves: Rows, *, rare: bool = False) -> NDArray[np.bool_]:
+        """Which of the hashes ``(n, 2)`` have passed; with ``rare`` only those that aren't repeated in an epoch."""
+        self._settle()
+        keys = _keys(halves)
+        table = self._table
+        if not len(table["key"]):
+            return np.zeros(len(keys), bool)
+        place = np.searchsorted(table["key"], keys).clip(0, len(table["key"]) - 1)
+        found: NDArray[np.bool_] = table["key"][place] == keys
+        if rare:
+            usual = max(1.0, 2.0 * float(np.median(table["count"])))
+            found &= table["count"][place] <= usual
+        return found
+
+    def kept(self, halves: Rows) -> NDArray[np.bool_]:
+        """Which of the hashes ``(n, 2)`` belong to the part that is kept."""
+        kept: NDArray[np.bool_] = (_keys(halves) & self._mask) == 0
+        return kept
+
+    def margins(self, least: int) -> Margins:
+        """Return the samples with at least so many margins."""
+        self._settle()
+        t = self._table
+        enough = t["margins"] >= least
+        return Margins(t["key"][enough], t["label"][enough], t["margin"][enough] / t["margins"][enough])
+
+    def _settle(self) -> None:
+        waiting, self._waiting, self._rows_waiting = self._waiting, [], 0
+        for epoch in dict.fromkeys(epoch for _, epoch in waiting):
+            self._merge(np.concatenate([rows for rows, e in waiting if e == epoch]), epoch)
+        while len(self._table["key"]) > self.capacity:
+            self._mask = np.uint64(2 * int(self._mask) + 1)
+            stays = (self._table["key"] & self._mask) == 0
+            self._table = {name: column[stays] for name, column in self._table.items()}
+
+    def _merge(self, rows: Rows, epoch: int) -> None:
+        keys = _keys(rows)
+        stays = (keys & self._mask) == 0
+        keys, rows = keys[stays], rows[stays]
+        if not len(keys):
+            return
+        unique, first, inverse, counts = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+        label = rows[first, 2].astype(np.float32)
+        odd = np.zeros(len(unique), bool)
+        np.logical_or.at(odd, inverse, (rows[:, 2] != rows[first[inverse], 2]) & ~np.isnan(rows[:, 2]))
+        measured = np.isfinite(rows[:, 3])
+        margin = np.bincount(inverse, np.where(measured, rows[:, 3], 0.0), len(unique)).astype(np.float32)
+        margins = np.bincount(inverse, measured, len(unique)).astype(np.int32)
+        table = self._table
+        place = np.searchsorted(table["key"], unique)
+        old = np.zeros(len(unique), bool)
+        inside = place < len(table["key"])
+        old[inside] = table["key"][place[inside]] == unique[inside]
+        at = place[old]
+        again = np.zeros(len(unique), bool)
+        again[old] = table["epoch"][at] == epoch
+        self.rows += len(keys)
+        self.repeats += int((counts - 1).sum() + again.sum())
+        if epoch > 0:
+            self.later += int((~again).sum())
+            self.known += int((old & ~again).sum())
+        table["odd"][at] |= odd[old] | ((table["label"][at] != label[old]) & ~np.isnan(label[old]))
+        table["count"][at] += counts[old].astype(np.int32)
+        table["epoch"][at] = epoch
+        table["margin"][at] += margin[old]
+        table["margins"][at] += margins[old]
+        new = ~old
+        fresh = (unique[new], label[new], odd[new], counts[new].astype(np.int32), np.full(new.sum(), epoch, np.int32),
+                 margin[new], margins[new])  # fmt: skip
+        for (name, _), column in zip(_FIELDS, fresh, strict=True):
+            table[name] = np.insert(table[name], place[new], column)
+
+
+def _keys(rows: Rows) -> NDArray[np.uint64]:
+    high, low = rows[:, 0].astype(np.uint64), rows[:, 1].astype(np.uint64)
+    keys: NDArray[np.uint64] = (high << np.uint64(24)) | low
+    return keys
