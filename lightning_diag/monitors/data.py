@@ -8,7 +8,8 @@ from lightning_diag.monitors.session import Parts
 from lightning_diag.probes.accuracy import AccuracyProbe
 from lightning_diag.probes.chance import ChanceProbe
 from lightning_diag.probes.classes import ClassProbe
-from lightning_diag.probes.data import DataProbe
+from lightning_diag.probes.data_content import DataContentProbe
+from lightning_diag.probes.data_features import DataFeatureProbe
 from lightning_diag.probes.loss import LossProbe
 
 
@@ -32,7 +33,7 @@ class DataMonitor(Monitor):
     def parts(self) -> Parts:
         """Return fresh probes and detectors for a run."""
         name = type(self).__name__
-        probes = (LossProbe(), ChanceProbe(), AccuracyProbe(), ClassProbe(), DataProbe())
+        probes = (LossProbe(), ChanceProbe(), AccuracyProbe(), ClassProbe(), DataContentProbe(), DataFeatureProbe())
         return Parts(
             probes=[(name, probe) for probe in probes],
             detectors=[

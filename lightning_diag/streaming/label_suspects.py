@@ -47,7 +47,7 @@ class LabelSuspects:
         self.labels: NDArray[np.float32] = np.empty(0, np.float32)
         self.margins: NDArray[np.float32] = np.empty(0, np.float32)
 
-    def look(self, ledger: SampleLedger, epoch: int) -> tuple[Noise | None, tuple[str, ...]]:
+    def look(self, ledger: SampleLedger) -> tuple[Noise | None, tuple[str, ...]]:
         """Return the estimate and the most suspicious samples' names; None before samples were seen often enough."""
         seen = ledger.margins(2)
         if len(seen.key) < 200 or len(seen.key) < 0.5 * len(ledger):

@@ -1,0 +1,179 @@
+"""The content of the samples that pass: who was here before, with which label, and against which odds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lightning_diag.observation import Observation
+from lightning_diag.probes import data_kernels as kernels
+from lightning_diag.probes.base import Batch, Probe, Scene, Values
+from lightning_diag.probes.data_inputs import sample_tensors
+from lightning_diag.probes.observer import find_target
+from lightning_diag.reading import Reading
+from lightning_diag.streaming.label_suspects import LabelSuspects
+from lightning_diag.streaming.sample_ledger import SampleLedger
+
+HASH_FRAC = 0.003  # share of step time that hashing may take on steps that aren't sampled ...
+GRACE_S = 0.25  # ... once it has taken this much in all
+WAITING = 512  # batches whose hashes may wait for the next sampled step
+PASSES = 2  # validation passes that are hashed: what they hold is remembered
+UNHASHABLE = "the batches hold no tensors that can be told sample by sample"
+_RAW = ("data/train_rows", "data/val_rows")
+_MADE = (
+    "data/samples", "data/kept_frac", "data/duplicate_frac", "data/renewed_frac", "data/conflict_frac",
+    "data/leaked_frac", "data/leaked_samples", "data/noise_frac", "data/noise_samples", "data/noise_depth",
+    "data/noise_margin",
+)  # fmt: skip
+
+
+class DataContentProbe(Probe):
+    """Hashes samples on the device; a ledger on the host remembers them.
+
+    A 48-bit hash of each training sample (see :func:`~.data_kernels.content_hash`) of every batch as long as that takes
+    less than 0.3 % of step time, else of as many as it may; of every sample of the first two validation passes. Hashes
+    travel with the packet of the next sampled step; what is found leaves as shares. The ledger holds at most 4.2
+    million samples (140 MB, beyond it an even sample of them), is not recorded and not kept in checkpoints. Margins
+    come from sampled steps.
+    """
+
+    every_step = True
+    signals = (*_RAW, *_MADE)
+
+    def attach(self, scene: Scene) -> dict[str, str]:
+        self.ledger = SampleLedger()
+        self.suspects = LabelSuspects()
+        self._weights: Tensor | None = None
+        self._rows: list[Tensor] = []
+        self._val_rows: list[Tensor] = []
+        self._val_keys: NDArray[np.float64] = np.empty((0, 2))
+        self._sampled = self._unhashable = False
+        self._given: Batch | None = None
+        self._passes = self._epoch = self._last_idx = self._batches = self._told = 0
+        self._spent_s, self._cost_s, self._step_s, self._at = 0.0, 0.0, 0.0, 0.0
+        self._made: dict[str, Any] = {}
+        return {}
+
+    def batch_start(self, batch: Batch) -> None:
+        self._sampled = True
+
+    def loss(self, batch: Batch) -> None:
+        if batch.batch_idx < self._last_idx:
+            self._epoch += 1
+        self._last_idx = batch.batch_idx
+        if self._sampled:
+            self._given = batch  # ``observed`` adds the margins, if it comes
+            return
+        self._batches += 1
+        now = perf_counter()
+        if self._at:
+            self._step_s = now - self._at if not self._step_s else 0.9 * self._step_s + 0.1 * (now - self._at)
+        self._at = now
+        if len(self._rows) < WAITING and not self._unhashable and self._batches % self._stride() == 0:
+            self._hash(batch, None)
+            self._cost_s = perf_counter() - now
+            self._spent_s += self._cost_s
+
+    def observed(self, batch: Batch) -> None:
+        if self._sampled:
+            self._given = None
+            self._hash(batch, batch.observation)
+
+    def collect(self) -> Values:
+        if not self._sampled:
+            return []
+        if self._given is not None:
+            self._hash(self._given, self._given.observation)
+        rows, self._rows = self._rows, []
+        self._sampled, self._given, self._at = False, None, 0.0
+        return [("data/train_rows", torch.cat(rows))] if rows else []
+
+    def validation_start(self) -> None:
+        self._val_rows = []
+        self._at = 0.0
+
+    def validation_batch(self, batch: Batch) -> None:
+        if self._passes < PASSES and len(self._val_rows) < WAITING:
+            rows = self._content(batch, None)
+            if rows is not None:
+                self._val_rows.append(rows[:, :2])
+
+    def validation_end(self, metrics: Mapping[str, Tensor]) -> Values:
+        self._passes += 1
+        rows, self._val_rows = self._val_rows, []
+        if self._unhashable or self._weights is None:
+            return []
+        return [("data/val_rows", torch.cat(rows) if rows else self._weights.new_zeros(0, 2, dtype=torch.float32))]
+
+    def learn(self, reading: Reading) -> Mapping[str, Any]:
+        train, val = reading.values.get("data/train_rows"), reading.values.get("data/val_rows")
+        if train is not None and train.size:
+            for epoch in np.unique(train[:, 4]):
+                self.ledger.add(train[train[:, 4] == epoch, :4], int(epoch))
+        if val is not None and val.size:
+            self._val_keys = np.unique(np.concatenate([self._val_keys, np.asarray(val)]), axis=0)
+        if self._unhashable and not self.ledger.rows:
+            return {"unmeasured": dict.fromkeys(_MADE, UNHASHABLE)}
+        return {} if val is None and self.ledger.rows < 1.5 * self._told + 2000 else self._tell()
+
+    def derived(self) -> Mapping[str, Any]:
+        made, self._made = self._made, {}
+        return made
+
+    def detach(self) -> None:
+        self._rows, self._val_rows, self._given = [], [], None
+
+    # ------------------------------------------------------------------ inside
+
+    def _stride(self) -> int:
+        if self._spent_s < GRACE_S or not self._step_s:
+            return 1
+        return max(1, int(self._cost_s / (HASH_FRAC * self._step_s)))
+
+    def _hash(self, batch: Batch, seen: Observation | None) -> None:
+        rows = self._content(batch, seen)
+        if rows is not None:
+            self._rows.append(rows)
+
+    def _content(self, batch: Batch, seen: Observation | None) -> Tensor | None:
+        """Rows ``(B, 5)`` of hash, label, margin and epoch; None where samples can't be told."""
+        with torch.no_grad():
+            tensors = sample_tensors(batch.batch)
+            if not tensors:
+                self._unhashable = True
+                return None
+            if self._weights is None or self._weights.device != tensors[0].device:
+                self._weights = kernels.hash_weights(tensors[0].device)
+            halves = kernels.content_hash(tensors, self._weights)
+            label = margin = torch.full_like(halves[:, 0], torch.nan)
+            target = find_target(batch.batch) if seen is None else seen.target
+            if target is not None and target.shape == label.shape and not target.is_floating_point():
+                label = target.detach().to(halves)
+                if seen is not None and seen.predicted is not None and seen.logits is not None:
+                    margin = kernels.margins(seen.logits, target)
+            epoch = torch.full_like(label, float(self._epoch))
+            return torch.stack([halves[:, 0], halves[:, 1], label, margin, epoch], 1)
+
+    def _tell(self) -> Mapping[str, Any]:
+        ledger = self.ledger
+        self._told = ledger.rows
+        made = {
+            "samples": len(ledger) / ledger.kept_frac, "kept_frac": ledger.kept_frac,
+            "duplicate_frac": ledger.repeats_frac, "renewed_frac": ledger.renewed_frac,
+            "conflict_frac": ledger.conflict_frac,
+        }  # fmt: skip
+        keys = self._val_keys[ledger.kept(self._val_keys)]
+        if len(keys):
+            leaked = ledger.holds(keys, rare=True)
+            made |= {"leaked_frac": float(leaked.mean()), "leaked_samples": float(leaked.sum()) / ledger.kept_frac}
+        noise, names = self.suspects.look(ledger)
+        if noise is not None:
+            made |= {f"noise_{field}": value for field, value in noise._asdict().items()}
+        self._made = {f"data/{name}": np.float64(np.float32(value)) for name, value in made.items()}
+        return {"names": {"suspect": names}} if names else {}

@@ -1,0 +1,145 @@
+"""The inputs and labels of batches: scale, constants, order, and what a single input says of the label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_diag.observation import Observation
+from lightning_diag.probes import data_kernels as kernels
+from lightning_diag.probes.base import Batch, Probe, Scene, Values
+from lightning_diag.probes.data_inputs import normalizes_inputs
+from lightning_diag.probes.observer import are_tokens, find_input
+
+MAX_CLASSES = 1024
+
+
+class DataFeatureProbe(Probe):
+    """Sums of up to 256 input features, how alike the labels of a batch are, and inputs by class. Sampled steps only."""
+
+    signals = (
+        "data/feature_mean", "data/feature_std", "data/feature_min", "data/feature_max", "data/nonfinite_frac",
+        "data/same_label", "data/same_label_chance", "data/target_mean", "data/target_std", "data/class_r2",
+        "data/val_agreement", "data/shift_match",
+    )  # fmt: skip
+    kept = ("_features", "_by_class", "_labels")
+
+    def attach(self, scene: Scene) -> dict[str, str]:
+        self._normalized = normalizes_inputs(scene.module)
+        self._features: Tensor | None = None
+        self._by_class: Tensor | None = None
+        self._val_by_class: Tensor | None = None
+        self._labels: Tensor | None = None
+        self._values: Values = []
+        self._given: Batch | None = None
+        return {}
+
+    def facts(self) -> Mapping[str, Any]:
+        return {"input_normalized": self._normalized}
+
+    def loss(self, batch: Batch) -> None:
+        self._given = batch
+
+    def observed(self, batch: Batch) -> None:
+        self._given = None
+        self._measure(batch)
+
+    def collect(self) -> Values:
+        if self._given is not None:  # nobody knows its predictions
+            self._measure(self._given)
+            self._given = None
+        values, self._values = self._values, []
+        if self._features is not None:
+            values += _feature_values(self._features)
+        return values
+
+    def validation_start(self) -> None:
+        self._val_by_class = None
+
+    def validation_batch(self, batch: Batch) -> None:
+        seen = batch.observation
+        if seen is not None and seen.target is not None and self._by_class is not None:
+            made = _sums_by_class(batch, seen.target, self._by_class.shape[1])
+            if made is not None:
+                self._val_by_class = made if self._val_by_class is None else self._val_by_class + made
+
+    def validation_end(self, metrics: Mapping[str, Tensor]) -> Values:
+        if self._by_class is None:
+            return []
+        values: Values = [("data/class_r2", _explained(self._by_class))]
+        if self._val_by_class is not None and self._val_by_class.shape == self._by_class.shape:
+            values.append(("data/val_agreement", _agreement(self._by_class, self._val_by_class)))
+        return values
+
+    def detach(self) -> None:
+        self._features = self._by_class = self._val_by_class = self._given = None
+
+    def _measure(self, batch: Batch) -> None:
+        given = find_input(batch.batch)
+        features = None if given is None or given.is_sparse or given.is_nested else kernels.as_features(given)
+        if features is not None:
+            self._features = kernels.add_sums(self._features, kernels.feature_sums(features))
+            self._values.append(("data/nonfinite_frac", 1 - torch.isfinite(features).float().mean()))
+        seen = batch.observation
+        if seen is not None and seen.target is not None:
+            self._look(batch, seen, seen.target)
+
+    def _look(self, batch: Batch, seen: Observation, target: Tensor) -> None:
+        if target.is_floating_point():
+            wide = target.detach().double()
+            self._values += [("data/target_mean", wide.mean()), ("data/target_std", wide.std(correction=0))]
+        elif target.ndim == 1 and seen.logits is not None and seen.logits.ndim == 2:
+            if 1 < seen.logits.shape[1] <= MAX_CLASSES:
+                self._order(batch, target, seen.logits.shape[1])
+        else:
+            given = find_input(batch.batch)
+            if given is not None and are_tokens(given, target) and target.shape[1] > 8:
+                self._values.append(("data/shift_match", kernels.shifts(given, target)))
+
+    def _order(self, batch: Batch, target: Tensor, classes: int) -> None:
+        share, counts = kernels.same_label(target, classes)
+        self._labels = counts if self._labels is None or self._labels.shape != counts.shape else self._labels + counts
+        total = self._labels.sum()
+        chance = (self._labels * (self._labels - 1)).sum() / (total * (total - 1)).clamp_min(1)
+        self._values += [("data/same_label", share), ("data/same_label_chance", chance)]
+        made = _sums_by_class(batch, target, classes)
+        if made is not None:
+            fits = self._by_class is not None and self._by_class.shape == made.shape
+            self._by_class = self._by_class + made if fits and self._by_class is not None else made
+
+
+def _sums_by_class(batch: Batch, target: Tensor, classes: int) -> Tensor | None:
+    given = find_input(batch.batch)
+    flat = None if given is None or given.is_sparse or given.is_nested else kernels.flat_features(given)
+    if flat is None or target.ndim != 1 or target.is_floating_point() or flat.shape[0] != target.shape[0]:
+        return None
+    return kernels.class_sums(flat, target, classes)
+
+
+def _feature_values(sums: Tensor) -> Values:
+    mean = sums[1] / sums[0].clamp_min(1)
+    std = (sums[2] / sums[0].clamp_min(1) - mean.square()).clamp_min(0).sqrt()
+    names = ("mean", "std", "min", "max")
+    return [(f"data/feature_{n}", v) for n, v in zip(names, (mean, std, sums[3], sums[4]), strict=True)]
+
+
+def _explained(sums: Tensor) -> Tensor:
+    """Share of each feature's variance that lies between the classes (eta squared), ``(F,)``."""
+    n, total, squares = sums[0], sums[1], sums[2]
+    count = n.sum(0).clamp_min(1)
+    mean = total.sum(0) / count
+    whole = squares.sum(0) / count - mean.square()
+    between = (n * (total / n.clamp_min(1) - mean).square()).sum(0) / count
+    return torch.where(whole > 1e-12, between / whole.clamp_min(1e-12), torch.nan)
+
+
+def _agreement(train: Tensor, val: Tensor) -> Tensor:
+    """Correlation of the classes' mean inputs on train with those on validation, over classes seen in both."""
+    means = [s[1] / s[0].clamp_min(1) for s in (train, val)]
+    both = ((train[0] > 0) & (val[0] > 0)).double()
+    centred = [(m - (m * both).sum(0) / both.sum(0).clamp_min(1)) * both for m in means]
+    dot = (centred[0] * centred[1]).sum()
+    return dot / (centred[0].square().sum() * centred[1].square().sum()).sqrt().clamp_min(1e-12)
