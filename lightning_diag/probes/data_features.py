@@ -18,7 +18,7 @@ MAX_CLASSES = 1024
 
 
 class DataFeatureProbe(Probe):
-    """Sums of up to 256 input features, how alike the labels of a batch are, and inputs by class. Sampled steps only."""
+    """Sums of up to 256 input features, how alike a batch's labels are, inputs by class. At sampled steps only."""
 
     signals = (
         "data/feature_mean", "data/feature_std", "data/feature_min", "data/feature_max", "data/nonfinite_frac",
