@@ -10,8 +10,9 @@ from __future__ import annotations
 import ctypes
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -127,6 +128,11 @@ def is_finite_now(value: Tensor) -> bool | None:
 def rounded(value: float) -> float:
     """Return a number rounded to float32, as everything that travels is: a record replays to the very same numbers."""
     return ctypes.c_float(value).value
+
+
+def wait_for_all(values: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+    """Return CPU tensors of a checkpoint as arrays."""
+    return {name: value.cpu().numpy().copy() for name, value in values.items()}
 
 
 def wait_for(value: Tensor) -> NDArray[np.float64]:

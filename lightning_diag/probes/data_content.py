@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lightning_diag._transfer import wait_for_all
 from lightning_diag.observation import Observation
 from lightning_diag.probes import data_kernels as kernels
 from lightning_diag.probes.base import Batch, Probe, Scene, Values
@@ -24,6 +25,7 @@ HASH_FRAC = 0.003  # share of step time that hashing may take on steps that aren
 GRACE_S = 0.25  # ... once it has taken this much in all
 WAITING = 512  # batches whose hashes may wait for the next sampled step
 PASSES = 2  # validation passes that are hashed: what they hold is remembered
+KEPT_SAMPLES = 50_000  # of more samples the ledger (33 bytes each) isn't put into checkpoints, and starts anew
 UNHASHABLE = "the batches hold no tensors that can be told sample by sample"
 _RAW = ("data/train_rows", "data/val_rows")
 _MADE = (
@@ -39,11 +41,12 @@ class DataContentProbe(Probe):
     A 48-bit hash of each training sample (see :func:`~.data_kernels.content_hash`) of every batch as long as that takes
     less than 0.3 % of step time, else of as many as it may; of every sample of the first two validation passes. Hashes
     travel with the packet of the next sampled step; what is found leaves as shares. The ledger holds at most 4.2
-    million samples (140 MB, beyond it an even sample of them), is not recorded and not kept in checkpoints. Margins
-    come from sampled steps.
+    million samples (140 MB, beyond it an even sample of them), is not recorded, and kept in checkpoints up to
+    50,000 samples. Margins come from sampled steps.
     """
 
     every_step = True
+    kept = ("ledger",)
     signals = (*_RAW, *_MADE)
 
     def attach(self, scene: Scene) -> dict[str, str]:
@@ -125,6 +128,21 @@ class DataContentProbe(Probe):
     def derived(self) -> Mapping[str, Any]:
         made, self._made = self._made, {}
         return made
+
+    def state_dict(self) -> dict[str, Any]:
+        if len(self.ledger) > KEPT_SAMPLES:
+            return {"epoch": self._epoch, "passes": 0}
+        columns = {n: torch.from_numpy(c.view(np.int64) if c.dtype == np.uint64 else c.copy())
+                   for n, c in self.ledger.columns().items()}  # fmt: skip
+        return {"epoch": self._epoch, "passes": self._passes, "told": self._told, "last": self._last_idx,
+                "columns": columns, "val": torch.from_numpy(self._val_keys.copy())}  # fmt: skip
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        self._epoch, self._passes = int(state["epoch"]), int(state["passes"])
+        if "columns" in state:
+            self.ledger.take(wait_for_all(state["columns"]))
+            self._val_keys = wait_for_all({"val": state["val"]})["val"]
+            self._told, self._last_idx = int(state["told"]), int(state["last"])
 
     def detach(self) -> None:
         self._rows, self._val_rows, self._given = [], [], None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -118,6 +119,18 @@ class SampleLedger:
         t = self._table
         enough = t["margins"] >= least
         return Margins(t["key"][enough], t["label"][enough], t["margin"][enough] / t["margins"][enough])
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Return all that is known as arrays, for a checkpoint."""
+        self._settle()
+        counts = np.array([self.rows, self.repeats, self.later, self.known, int(self._mask)], np.int64)
+        return {**self._table, "counts": counts}
+
+    def take(self, columns: Mapping[str, NDArray[Any]]) -> None:
+        """Take back :meth:`columns`."""
+        self._table = {name: np.asarray(columns[name]).astype(kind) for name, kind in _FIELDS}
+        self.rows, self.repeats, self.later, self.known = (int(n) for n in columns["counts"][:4])
+        self._mask = np.uint64(int(columns["counts"][4]))
 
     def _settle(self) -> None:
         waiting, self._waiting, self._rows_waiting = self._waiting, [], 0
