@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         DomainGapMonitor,
         GradientMonitor,
         StabilityMonitor,
+        ThroughputMonitor,
         findings,
     )
     from lightning_diag.observation import Observation
@@ -48,6 +49,7 @@ _HOMES = {
     "Severity": "lightning_diag.finding",
     "Sink": "lightning_diag.sinks",
     "StabilityMonitor": "lightning_diag.monitors",
+    "ThroughputMonitor": "lightning_diag.monitors",
     "check": "lightning_diag._replay",
     "findings": "lightning_diag.monitors",
     "load": "lightning_diag.record",
@@ -70,6 +72,7 @@ __all__ = [
     "Severity",
     "Sink",
     "StabilityMonitor",
+    "ThroughputMonitor",
     "__version__",
     "check",
     "findings",

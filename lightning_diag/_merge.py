@@ -78,6 +78,8 @@ def merged(parts: Mapping[int, Landed], replicas: Sequence[int]) -> Landed:
 def _ruled(row: Signal, there: Parts, parts: Mapping[int, Landed], replicas: Sequence[int]) -> Array:
     if row.merge == "ranks":
         return _by_rank(there, len(replicas))
+    if row.merge == "max":
+        return np.asarray(np.max(list(there.values()), axis=0))
     if row.merge in ("mean", "sum"):
         once = {replicas[rank]: rank for rank in sorted(there, reverse=True)}
         counted = {rank: there[rank] for rank in sorted(once.values())}

@@ -235,4 +235,20 @@ CAUSES: tuple[Pattern, ...] = (
         "train twice as long with regularization off: if the training loss falls, it was time or regularization, "
         "otherwise widen the model",
     ),
+    Pattern(
+        "input-pipeline",
+        "the data comes slower than the model takes it",
+        {"system/input-bound": 1.5},
+        (),
+        "train 100 steps with overfit_batches=1 (one batch again and again) and compare the speed: what is won is what "
+        "loading costs; then raise num_workers until nothing is won any more",
+    ),
+    Pattern(
+        "memory-leak",
+        "something is kept that is not needed any more",
+        {"system/memory-growth": 1.5},
+        (),
+        "train 200 steps with only the model and its optimizer (no loggers, no other callbacks, num_workers=0): if the "
+        "growth stops, add them back one by one",
+    ),
 )

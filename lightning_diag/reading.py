@@ -28,6 +28,8 @@ class Facts:
         optimizers: class names, one an optimizer.
         automatic_optimization: whether Lightning drives the optimizer.
         batch_size: samples a micro-batch and process.
+        loader: how training batches are loaded: ``num_workers``, ``pin_memory``, ``persistent_workers`` (0 or 1), and
+            ``cpus`` this process may use.
         world_size: number of processes.
         strategy: class name of Lightning's strategy.
         sharded: whether parameters are spread over processes.
@@ -59,6 +61,7 @@ class Facts:
     optimizers: tuple[str, ...] = ()
     automatic_optimization: bool = True
     batch_size: int | None = None
+    loader: Mapping[str, int] = field(default_factory=dict)
     world_size: int = 1
     strategy: str | None = None
     sharded: bool = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Merge = Literal["mean", "sum", "same", "norm", "ranks", "host", "rows"]
+Merge = Literal["mean", "sum", "max", "same", "norm", "ranks", "host", "rows"]
 Statistic = Literal["value", "min", "median", "max"]
 PREFIX = "diag/"
 
@@ -22,9 +22,9 @@ class Signal:
         name: ``group/name``.
         unit: unit in words; ``loss`` means the units of the user's loss.
         axis: what an array's first dimension counts (``parameter``, ``module`` ...); None for a scalar.
-        merge: how ranks combine: ``mean``, ``sum``, ``same`` (equal on all ranks by construction), ``norm`` (the same,
-            but root of the sum of squares where parameters are sharded), ``ranks`` (one entry a rank) or ``host`` (made
-            on the host, never merged).
+        merge: how ranks combine: ``mean``, ``sum``, ``max``, ``same`` (equal on all ranks by construction), ``norm``
+            (the same, but root of the sum of squares where parameters are sharded), ``ranks`` (one entry a rank) or
+            ``host`` (made on the host, never merged).
         logged: what leaves to loggers; empty = only the record and detectors see it.
         doc: one sentence.
         weight: signal that weighs the ranks in a mean; empty = all count the same.
@@ -150,7 +150,22 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("loss/z", "1", None, "host", (), "deviation of this loss from the level before it, in units of its noise"),
     Signal("loss/best", "loss", None, "host", (), "lowest level so far"),
     Signal("loss/relative", "1", None, "host", _V, "level over chance level (over the first losses if unknown)"),
+    # sampled steps: the host's time since the sample before, and memory
+    Signal("time/batch_s", "s", None, "mean", _V, "seconds a batch, validation and checkpoints left out"),
+    Signal("time/wait_s", "s", None, "mean", (), "seconds of waiting for a batch, the first of an epoch left out"),
+    Signal("time/first_wait_s", "s", None, "mean", (), "seconds of waiting for first batches of epochs, summed"),
+    Signal("time/batches", "batches", None, "same", (), "batches these are of"),
+    Signal("time/wait_frac", "1", None, "mean", _V, "share of the time that was spent waiting for batches"),
+    Signal("time/idle_s", "s", None, "mean", (), "seconds the device had nothing to do while a batch was fetched"),
+    Signal("time/elapsed_s", "s", None, "max", (), "seconds since the start"),
+    Signal("time/validation_s", "s", None, "max", (), "of these in validation"),
+    Signal("time/checkpoint_s", "s", None, "max", (), "of these saving checkpoints"),
+    Signal("memory/host_bytes", "bytes", None, "max", _V, "resident memory of the process, without pages of files"),
+    Signal("memory/free_bytes", "bytes", None, "mean", (), "memory that programs on this machine can still get"),
+    Signal("memory/device_bytes", "bytes", None, "max", _V, "memory that tensors hold on the device"),
     # several processes: one entry each
+    Signal("rank/wait_s", "s", "rank", "ranks", (), "seconds of waiting for a batch in each process, (R,)"),
+    Signal("rank/forward_s", "s", "rank", "ranks", (), "seconds from the batch to its loss in each process, (R,)"),
     Signal("rank/loss", "loss", "rank", "ranks", (), "training loss of each process, (R,)"),
     # the pack itself
     Signal("system/overhead_frac", "1", None, "host", _V, "own host time over step time since the start"),

@@ -23,6 +23,7 @@ PROMISES = {
         "does not look like the one",
     ],
     "gradient_monitor.py": ["gradients/vanishing", "net.1.weight", "does not reach the first layers"],
+    "throughput_monitor.py": ["warning system/input-bound", "set num_workers=", "comes slower than the model"],
     "stability_monitor.py": ["loss/non-finite", "batch['image'] already held one"],
 }
 

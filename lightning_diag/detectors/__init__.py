@@ -41,6 +41,8 @@ from lightning_diag.detectors.loss_not_learning import LossNotLearning
 from lightning_diag.detectors.loss_oscillating import LossOscillating
 from lightning_diag.detectors.loss_plateau import LossPlateau
 from lightning_diag.detectors.loss_spike import LossSpike
+from lightning_diag.detectors.system_input_bound import SystemInputBound
+from lightning_diag.detectors.system_memory_growth import SystemMemoryGrowth
 from lightning_diag.detectors.update_frozen import UpdateFrozen
 from lightning_diag.detectors.update_too_large import UpdateTooLarge
 from lightning_diag.detectors.update_too_small import UpdateTooSmall
@@ -87,6 +89,8 @@ __all__ = [
     "LossOscillating",
     "LossPlateau",
     "LossSpike",
+    "SystemInputBound",
+    "SystemMemoryGrowth",
     "UpdateFrozen",
     "UpdateTooLarge",
     "UpdateTooSmall",

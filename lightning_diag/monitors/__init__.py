@@ -8,6 +8,7 @@ from lightning_diag.monitors.diagnostics import Diagnostics
 from lightning_diag.monitors.domain_gap import DomainGapMonitor
 from lightning_diag.monitors.gradient import GradientMonitor
 from lightning_diag.monitors.stability import StabilityMonitor
+from lightning_diag.monitors.throughput import ThroughputMonitor
 
 __all__ = [
     "ActivationMonitor",
@@ -18,5 +19,6 @@ __all__ = [
     "GradientMonitor",
     "Monitor",
     "StabilityMonitor",
+    "ThroughputMonitor",
     "findings",
 ]

@@ -18,6 +18,7 @@ from lightning_diag.monitors.domain_gap import DomainGapMonitor
 from lightning_diag.monitors.gradient import GradientMonitor
 from lightning_diag.monitors.session import Options, Parts
 from lightning_diag.monitors.stability import StabilityMonitor
+from lightning_diag.monitors.throughput import ThroughputMonitor
 from lightning_diag.observation import Observation
 from lightning_diag.sinks.base import Sink
 
@@ -28,6 +29,7 @@ DEFAULT: tuple[Callable[[], Monitor], ...] = (
     ClassErrorMonitor,
     DomainGapMonitor,
     DataMonitor,
+    ThroughputMonitor,
 )
 
 

@@ -25,6 +25,7 @@ from lightning_diag.monitors import ranks
 from lightning_diag.monitors import trainer_view as view
 from lightning_diag.monitors.hyperparameters import hyperparameters
 from lightning_diag.monitors.outlets import make_dir, sinks_of
+from lightning_diag.monitors.stopwatch import Stopwatch
 from lightning_diag.observation import Observation
 from lightning_diag.probes.base import Probe
 from lightning_diag.sinks.base import RunInfo, Sink
@@ -116,6 +117,7 @@ class Session:
         }
         info = RunInfo(self.run_dir, self.run_dir.name if self.run_dir else "run", meta, resumed_step=resumed)
         self._exchange = ranks.exchange(trainer, self.number, self.guard)
+        self._stopwatch = Stopwatch(trainer, scene.clock, self._due, scene.facts.device)
         self.pipeline.start(scene, info, Transfer(self._exchange))
         if saved is not None and resumed is not None and "pipeline" in saved:
             self.pipeline.load_state_dict(saved["pipeline"])
@@ -188,6 +190,7 @@ class Session:
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
+        self._stopwatch.remove()
         for record in self._records:
             record.status = "failed" if failed else "finished"
         self.pipeline.finish(failed=failed)
@@ -212,6 +215,10 @@ class Session:
         }
 
     # ------------------------------------------------------------------ inside
+
+    def _due(self) -> bool:
+        """Whether the step of the next batch is sampled."""
+        return self._step_at == -1 and self.schedule.due(self._steps_done + 1)
 
     def _after(self, index: int) -> Callable[..., None]:
         def after(*_: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -53,6 +54,7 @@ def plan(trainer: Any) -> dict[str, Any]:
         "planned_steps": _planned(trainer),
         "steps_per_epoch": _steps_per_epoch(trainer),
         "batch_size": _batch_size(trainer),
+        "loader": _loading(trainer),
         "names": _class_names(trainer),
         "monitored": monitored(trainer),
     }
@@ -179,6 +181,16 @@ def _batch_size(trainer: Any) -> int | None:
     loader = getattr(trainer, "train_dataloader", None)
     size = getattr(loader, "batch_size", None)
     return size if isinstance(size, int) else None
+
+
+def _loading(trainer: Any) -> dict[str, int]:
+    """How the (first) training loader makes its batches; empty where it doesn't say."""
+    loaders = [loader for _, loader in _named(getattr(trainer, "train_dataloader", None))]
+    names = ("num_workers", "pin_memory", "persistent_workers")
+    if not loaders or not all(isinstance(getattr(loaders[0], name, None), int) for name in names):
+        return {}
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {**{name: int(getattr(loaders[0], name)) for name in names}, "cpus": cpus}
 
 
 def _named(given: Any) -> list[tuple[str, Any]]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lightning_diag.observation import Observation
+from lightning_diag.probes.clock import Clock
 from lightning_diag.reading import Facts, Reading
 
 Values = list[tuple[str, Tensor | NDArray[Any] | float]]
@@ -46,6 +47,7 @@ class Scene:
             unscaled.
         observe: the user's own ``observe`` callable.
         loaders: returns the training and the validation loaders, as far as they exist by then.
+        clock: adds up how long batches are waited for.
         engine_norm: returns the global gradient norm of the step as the strategy's engine knows it; None = no engine.
     """
 
@@ -57,6 +59,7 @@ class Scene:
     observe: Callable[[Any, Any, Any], Observation | None] | None = None
     loaders: Callable[[], tuple[tuple[Loader, ...], tuple[Loader, ...]]] = lambda: ((), ())
     engine_norm: Callable[[], Tensor | float | None] | None = None
+    clock: Clock = field(default_factory=Clock)
 
 
 @dataclass

@@ -76,11 +76,34 @@ def run_facts(record: Record, got: Gathered) -> list[tuple[str, str]]:
         weights = sum(got.facts.parameter_numel)
         known = f", {number(weights)} weights" if weights else ""
         rows.append(("Parameters", f"{len(parameters):,} tensors{known}"))
+    rows += list(_times(got))
     rows += [(f"{clean(k)} version", clean(v)) for k, v in info["versions"].items()]
     rows += [
         (clean(k.replace("_", " ")), clean(v, TEXT_LENGTH)) for k, v in _flat(info["meta"]) if not k.startswith(LIMITS)
     ]
     return [(label, value) for label, value in rows if value][:MAX_FACTS]
+
+
+def _times(got: Gathered) -> Iterator[tuple[str, str]]:
+    """Where the time went, where it was measured."""
+    elapsed = _last(got, "time/elapsed_s")
+    if not elapsed:
+        return
+    yield "Time measured", _span(elapsed)
+    for signal, label in (("time/validation_s", "in validation"), ("time/checkpoint_s", "saving checkpoints")):
+        spent = _last(got, signal)
+        if spent is not None:
+            yield f"Time {label}", f"{100 * spent / elapsed:.1f} %"
+    if "time/wait_frac" in got.series:
+        yield (
+            "Time waiting for batches",
+            f"{100 * float(got.series['time/wait_frac'].values.mean()):.1f} %, mean of samples",
+        )
+
+
+def _last(got: Gathered, signal: str) -> float | None:
+    series = got.series.get(signal)
+    return None if series is None or not len(series) else float(series.values[-1])
 
 
 def limits(record: Record) -> list[tuple[str, str]]:

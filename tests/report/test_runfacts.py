@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from lightning_diag.finding import Finding, Severity
+from lightning_diag.reading import Reading
 from lightning_diag.record import load
 from lightning_diag.report.gather import Gathered, gather
 from lightning_diag.report.runfacts import limits, run_facts, run_head
@@ -45,6 +46,15 @@ def test_facts_are_labelled_and_the_unknown_is_left_out(tmp_path: Path) -> None:
     assert facts["Parameters"] == "12 tensors, 1,200 weights"
     assert facts["budget"] == "0.01"
     assert "Strategy" not in facts
+
+
+def test_where_the_time_went_is_told(tmp_path: Path) -> None:
+    times = {"time/elapsed_s": 200.0, "time/validation_s": 30.0, "time/checkpoint_s": 1.0, "time/wait_frac": 0.25}
+    record = load(write_record(tmp_path / "run", [Reading(1, 0, times)]))
+    facts = dict(run_facts(record, gather(record.readings(), record.facts)))
+    assert facts["Time measured"] == "3 minutes"
+    assert facts["Time in validation"] == "15.0 %" and facts["Time saving checkpoints"] == "0.5 %"
+    assert facts["Time waiting for batches"] == "25.0 %, mean of samples"
 
 
 def test_limits_of_the_checks_stand_apart(tmp_path: Path) -> None:
