@@ -7,7 +7,6 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from lightning_diag.finding import Finding, Severity
-from lightning_diag.reading import Reading
 from lightning_diag.record import load
 from lightning_diag.report.gather import Gathered, gather
 from lightning_diag.report.runfacts import limits, run_facts, run_head
@@ -50,7 +49,7 @@ def test_facts_are_labelled_and_the_unknown_is_left_out(tmp_path: Path) -> None:
 
 def test_where_the_time_went_is_told(tmp_path: Path) -> None:
     times = {"time/elapsed_s": 200.0, "time/validation_s": 30.0, "time/checkpoint_s": 1.0, "time/wait_frac": 0.25}
-    record = load(write_record(tmp_path / "run", [Reading(1, 0, times)]))
+    record = load(write_record(tmp_path / "run", [{"s": 1, "e": 0, "b": -1, "g": "train", "v": times}]))
     facts = dict(run_facts(record, gather(record.readings(), record.facts)))
     assert facts["Time measured"] == "3 minutes"
     assert facts["Time in validation"] == "15.0 %" and facts["Time saving checkpoints"] == "0.5 %"
