@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 from lightning_diag.errors import RecordError
+from lightning_diag.logs import hparams
 from lightning_diag.logs.rows import Row, Table, number, whole
 
 FILE = "metrics.csv"
@@ -43,4 +44,4 @@ def read(path: Path) -> Table:
                 rows.append(Row(step + 1, epoch, values))
     except (OSError, csv.Error) as error:
         raise RecordError(f"{path} can't be read: {error}") from error
-    return Table("CSV log", tuple(rows), path.parent.name, None, {}, damaged)
+    return Table("CSV log", tuple(rows), path.parent.name, None, hparams.read(path.parent), damaged)

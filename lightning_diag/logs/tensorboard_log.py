@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lightning_diag.errors import RecordError
-from lightning_diag.logs import wire
+from lightning_diag.logs import hparams, wire
 from lightning_diag.logs.rows import Row, Table, whole
 
 PATTERN = "events.out.tfevents.*"
@@ -22,6 +22,9 @@ _PACKED = {1: ("<f", 4), 2: ("<d", 8)}  # tensor type -> format and size of a nu
 
 def read(paths: Sequence[Path]) -> Table:
     """Read the event files of one run, one after the other; a torn end is left out.
+
+    Args:
+        paths: at least one.
 
     Raises:
         RecordError: a file can't be read or holds no record.
@@ -40,12 +43,13 @@ def read(paths: Sequence[Path]) -> Table:
             whole_ones += 1
             if "epoch" in values:  # an event of its own, after those it belongs to
                 epochs[step] = whole(values.pop("epoch"), -1)
-            if values:
+            if values and step >= 0:
                 found.append((step, values))
         if not whole_ones:
             raise RecordError(f"{path} holds no event that can be read")
     rows = tuple(Row(step + 1, epochs.get(step, -1), values) for step, values in found)
-    return Table("TensorBoard log", rows, paths[0].parent.name if paths else "", None, {}, damaged)
+    folder = paths[0].parent
+    return Table("TensorBoard log", rows, folder.name, None, hparams.read(folder), damaged)
 
 
 def _records(path: Path) -> Iterator[bytes]:
