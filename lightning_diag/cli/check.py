@@ -11,6 +11,7 @@ from lightning_diag._replay import check, open_run
 from lightning_diag.cli.base import FINE, NOT_JUDGED, Command, say
 from lightning_diag.cli.judgement import Judgement, judged
 from lightning_diag.cli.known import gather, write_baseline
+from lightning_diag.cli.limits import detectors
 from lightning_diag.errors import ConfigurationError
 from lightning_diag.finding import Severity
 from lightning_diag.logs import Log
@@ -44,6 +45,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     rules.add_argument("--select", metavar="GLOB", action="append", help="only these rules, such as 'loss/*' or loss")
     rules.add_argument("--ignore", metavar="GLOB", action="append", default=[], help="all but these rules")
     rules.add_argument(
+        "--set",
+        metavar="RULE.LIMIT=VALUE",
+        action="append",
+        default=[],
+        help="another limit, such as loss/spike.limit=12 (`lightning-diag rules RULE` names them)",
+    )
+    rules.add_argument(
         "--map",
         metavar="SIGNAL=COLUMN",
         action="append",
@@ -75,7 +83,8 @@ def run(options: argparse.Namespace) -> int:
     """Judge the run and print what was found."""
     known = gather(options.baseline, options.suppress, options.suppressions)
     record = open_run(options.record, columns(options.map))
-    diagnosis = check(record, select=options.select or ("*",), ignore=options.ignore)
+    made = detectors(options.set)
+    diagnosis = check(record, detectors=made, select=options.select or ("*",), ignore=options.ignore)
     has_baseline = options.baseline is not None
     judgement = judged(record, diagnosis, known, Severity.parse(options.fail_on), has_baseline=has_baseline)
     if options.write_baseline is not None:
