@@ -11,6 +11,7 @@ import pytest
 import lightning_diag
 from lightning_diag import cli
 from lightning_diag._replay import check, shipped
+from lightning_diag.cli.front import COMMANDS
 from tests.test_replay import BROKEN, falling, readings, write
 
 ROOT = Path(lightning_diag.__file__).parents[1]
@@ -210,7 +211,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_no_command_is_misuse_and_help_names_them_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys)[0] == 2
     _, out, _ = run(capsys, "--help")
-    assert all(command in out for command in ("demo", "report", "check", "rules"))
+    assert all(command in out for command in COMMANDS)
+    assert {"demo", "report", "check", "rules", "watch", "compare"} <= COMMANDS.keys()
+    for command in COMMANDS:
+        code, out, err = run(capsys, command, "--help")
+        assert (code, err) == (0, "") and out.startswith(f"usage: lightning-diag {command}")
 
 
 def test_demo_gets_its_own_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,9 +236,11 @@ def test_the_module_is_the_command(healthy: Path) -> None:
     assert json.loads(done.stdout)["exit_code"] == 0
 
 
-@pytest.mark.parametrize("command", ["rules", "check", "report"])
+@pytest.mark.parametrize("command", ["rules", "check", "compare", "watch", "report"])
 def test_no_command_but_the_demo_loads_torch(command: str, healthy: Path) -> None:
-    arguments = [command] if command == "rules" else [command, str(healthy)]
+    arguments = {"rules": [command], "compare": [command, str(healthy), str(healthy)]}.get(
+        command, [command, str(healthy)]
+    )
     code = f"import sys; from lightning_diag.cli import main; main({arguments!r}); print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}

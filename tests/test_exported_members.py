@@ -60,7 +60,9 @@ def test_import_loads_nothing_heavy() -> None:
     assert loaded_after("import lightning_diag").isdisjoint({"torch", "lightning", "numpy", "rich", "wandb"})
 
 
-@pytest.mark.parametrize("module", ["cli", "_replay", "_judge", "diagnosis", "detectors", "sinks", "observation"])
+@pytest.mark.parametrize(
+    "module", ["cli", "_replay", "_judge", "diagnosis", "detectors", "sinks", "observation", "logs"]
+)
 def test_the_host_side_loads_without_torch(module: str) -> None:
     heavy = {"torch", "lightning", "pytorch_lightning", "torchmetrics", "wandb"}
     assert loaded_after(f"import lightning_diag.{module}").isdisjoint(heavy)
