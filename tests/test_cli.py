@@ -218,6 +218,19 @@ def test_no_command_is_misuse_and_help_names_them_all(capsys: pytest.CaptureFixt
         assert (code, err) == (0, "") and out.startswith(f"usage: lightning-diag {command}")
 
 
+@pytest.mark.parametrize(("error", "code"), [(ZeroDivisionError("oh"), 2), (KeyboardInterrupt(), 130)])
+def test_a_crash_is_no_finding(
+    error: BaseException, code: int, healthy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("lightning_diag.cli.check.check", broken)
+    found, out, err = run(capsys, "check", healthy)
+    assert (found, out) == (code, "")
+    assert ("ZeroDivisionError: oh" in err) == (code == 2)
+
+
 def test_demo_gets_its_own_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[list[str]] = []
 

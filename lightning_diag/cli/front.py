@@ -8,12 +8,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from lightning_diag import __version__
 from lightning_diag.cli import check, compare, demo, report, rules, watch
 from lightning_diag.cli.base import FINE, NOT_JUDGED, Command, complain
 from lightning_diag.errors import DiagnosticsError
+
+INTERRUPTED = 130  # as shells say it
 
 COMMANDS: dict[str, Command] = {
     "demo": demo.COMMAND,
@@ -44,6 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception:  # a crash of ours is no finding: Python's own exit code would be 1
+        traceback.print_exc()
+        return NOT_JUDGED
     return code
 
 
@@ -52,12 +60,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lightning-diag {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
+        text = command.description or f"{command.help[:1].upper()}{command.help[1:]}."
         own = commands.add_parser(
             name,
             help=command.help,
-            description=command.description or f"{command.help[:1].upper()}{command.help[1:]}.",
+            description=text,
             epilog=command.epilog or None,
-            formatter_class=argparse.RawDescriptionHelpFormatter if command.epilog else argparse.HelpFormatter,
+            formatter_class=argparse.RawDescriptionHelpFormatter if "\n" in text else argparse.HelpFormatter,
         )
         command.arguments(own)
         own.set_defaults(run=command.run)
