@@ -7,7 +7,7 @@ import pytest
 
 from lightning_diag.cli.comparison import compare, departure, findings, verdict
 from lightning_diag.cli.differences import differences, settings
-from lightning_diag.cli.measured import Curves, Measured, measure
+from lightning_diag.cli.measured import Curves, Measured, Number, measure
 from lightning_diag.cli.student import two_sided_p
 from lightning_diag.finding import Severity
 from lightning_diag.logs.log import Log
@@ -92,6 +92,15 @@ def test_a_better_run_is_no_warning() -> None:
 def test_significant_but_tiny_is_the_same() -> None:
     good = [measured(i, sd=0.0) for i in range(1, 6)]
     assert "worse" not in verdicts(measured(0, worse=0.03, sd=0.0), good).values()
+
+
+def test_runs_that_agree_by_luck_are_not_trusted_beyond_their_own_noise() -> None:
+    def ended(value: float, se: float) -> Measured:
+        return Measured({"train-end": Number(value, se), "improvement": Number(0.5, se)}, 0.9, np.zeros(20), 1.0)
+
+    for se, told in ((0.05, "same"), (0.0, "worse")):
+        good = [ended(value, se) for value in (0.4, 0.4001, 0.3999)]
+        assert verdicts(ended(0.46, se), good)["train-end"] == told
 
 
 def test_large_but_from_few_runs_is_unclear() -> None:
