@@ -31,19 +31,31 @@ class Curve:
     steps: list[int] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
     last: float = float("nan")
+    _stride: int = 1  # values that make one point: the same along the whole curve
+    _held: int = 0  # values in the last point, 0 = it is full
 
     def push(self, step: int, value: float) -> None:
         """Take in one value; steps that come again replace what was there."""
         while self.steps and self.steps[-1] >= step:
             self.steps.pop()
             self.values.pop()
-        self.steps.append(step)
-        self.values.append(value)
+            self._held = 0
         self.last = value
-        if len(self.steps) >= MAX_POINTS:
-            pairs = zip(self.values[::2], self.values[1::2], strict=True)
-            self.values = [a if a >= b or a != a else b for a, b in pairs]  # NaN stays
+        if self._held:
+            self.steps[-1], self.values[-1] = step, _higher(self.values[-1], value)
+        else:
+            self.steps.append(step)
+            self.values.append(value)
+        self._held = (self._held + 1) % self._stride
+        if len(self.steps) == MAX_POINTS and not self._held:
+            self.values = [_higher(a, b) for a, b in zip(self.values[::2], self.values[1::2], strict=True)]
             self.steps = self.steps[1::2]
+            self._stride *= 2
+
+
+def _higher(a: float, b: float) -> float:
+    """The higher one; NaN if one is."""
+    return a if a >= b or a != a else b
 
 
 class Following:

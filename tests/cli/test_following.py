@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,10 @@ def test_a_long_curve_is_bounded_and_keeps_spikes_and_nan() -> None:
     curve = Curve()
     for step in range(1, 50_001):
         curve.push(step, 100.0 if step == 20_001 else math.nan if step == 31_000 else 1.0)
-    assert len(curve.steps) == len(curve.values) < MAX_POINTS
+    assert MAX_POINTS // 2 <= len(curve.steps) == len(curve.values) <= MAX_POINTS
+    assert max(b - a for a, b in pairwise([0, *curve.steps])) <= 50_000 // (MAX_POINTS // 2) + 1, (
+        "as dense at its start"
+    )
     assert curve.values.count(100.0) == 1
     assert sum(math.isnan(x) for x in curve.values) == 1
     assert curve.steps == sorted(curve.steps)
