@@ -17,7 +17,8 @@ class Pattern:
         name: stable name, such as ``learning-rate-too-high``.
         title: the same in words.
         points: rule -> weight of the evidence it is for this cause.
-        explains: rules that follow from it and point nowhere by themselves.
+        explains: rules that follow from it and point nowhere by themselves; so do all of :data:`CONSEQUENCES`.
+        given: a note that makes all it explains point to it: what is odd from the first step on is the root.
         experiment: the smallest experiment that tells it from its nearest rival.
     """
 
@@ -26,7 +27,14 @@ class Pattern:
     points: Mapping[str, float]
     explains: tuple[str, ...]
     experiment: str
+    given: str = ""
 
+
+# what follows from nearly every fault: folded under whatever cause leads, and no reason to look for another one
+CONSEQUENCES = (
+    "loss/not-learning", "loss/plateau", "fit/underfitting", "sanity/worse-than-linear", "classes/collapsed",
+    "classes/neglected",
+)  # fmt: skip
 
 _NUMERIC = (
     "loss/spike", "loss/diverging", "loss/not-learning", "loss/plateau", "loss/oscillating", "loss/bad-start",
@@ -49,16 +57,17 @@ CAUSES: tuple[Pattern, ...] = (
         "disconnected",
         "trainable parameters are not trained",
         {"gradients/unreached": 2.0, "updates/frozen": 1.5},
-        (
-            "loss/not-learning",
-            "loss/plateau",
-            "fit/underfitting",
-            "updates/too-small",
-            "classes/collapsed",
-            "classes/neglected",
-        ),
+        ("loss/not-learning", "loss/plateau", "fit/underfitting", "updates/too-small", "classes/collapsed",
+         "classes/neglected"),
         "print `parameter.grad` of the first name after one backward and look for it in `optimizer.param_groups`; "
         "a detach(), a torch.no_grad() or a missing parameter group explains either",
+    ),
+    Pattern(
+        "accumulating-gradients",
+        "gradients are never cleared",
+        {"gradients/accumulating": 4.0},
+        (*_NUMERIC, "classes/confused"),
+        "call zero_grad() before each backward pass, and repeat the first 200 steps",
     ),
     Pattern(
         "learning-rate-too-high",
@@ -71,33 +80,20 @@ CAUSES: tuple[Pattern, ...] = (
         "bad-initialization",
         "the initial scale is wrong",
         {"loss/bad-start": 1.5, "gradients/exploding": 0.7},
-        (
-            "loss/spike",
-            "loss/oscillating",
-            "activations/saturated",
-            "loss/not-learning",
-            "gradients/always-clipped",
-            "classes/collapsed",
-            "classes/neglected",
-            "loss/plateau",
-        ),
+        ("loss/spike", "loss/oscillating", "loss/diverging", "gradients/vanishing", "activations/dead",
+         "activations/collapsed", "activations/attention-collapsed", "updates/frozen", "updates/too-small",
+         "activations/saturated", "loss/not-learning", "gradients/always-clipped", "classes/collapsed",
+         "classes/neglected", "loss/plateau"),
         "train 50 steps with the layers' default initialization (and inputs scaled to unit variance): if the first "
         "loss falls to chance level, that was it",
+        "setup/odd-initialization",
     ),
     Pattern(
         "dead-units",
         "units of the network are dead",
         {"activations/dead": 2.2, "activations/collapsed": 1.8},
-        (
-            "gradients/vanishing",
-            "updates/frozen",
-            "updates/too-small",
-            "loss/not-learning",
-            "loss/plateau",
-            "fit/underfitting",
-            "classes/collapsed",
-            "classes/neglected",
-        ),
+        ("gradients/vanishing", "updates/frozen", "updates/too-small", "loss/not-learning", "loss/plateau",
+         "fit/underfitting", "classes/collapsed", "classes/neglected"),
         "train 50 steps with the biases set to 0 and a tenth of the learning rate: units that stay alive now died of "
         "their start or of the first steps; then tell the two apart by changing back one of them",
     ),
@@ -121,14 +117,8 @@ CAUSES: tuple[Pattern, ...] = (
         "vanishing-gradient",
         "the gradient does not reach the first layers",
         {"gradients/vanishing": 2.0},
-        (
-            "loss/not-learning",
-            "loss/plateau",
-            "fit/underfitting",
-            "updates/too-small",
-            "updates/frozen",
-            "classes/collapsed",
-        ),
+        ("loss/not-learning", "loss/plateau", "fit/underfitting", "updates/too-small", "updates/frozen",
+         "classes/collapsed"),
         "put a normalization layer or a skip connection around every second layer for 200 steps: if the first layers' "
         "gradient norm comes within two decades of the last ones', depth was the problem",
     ),
@@ -136,14 +126,8 @@ CAUSES: tuple[Pattern, ...] = (
         "learning-rate-too-low",
         "the learning rate is too low",
         {"updates/too-small": 2.0},
-        (
-            "loss/not-learning",
-            "loss/plateau",
-            "fit/underfitting",
-            "classes/collapsed",
-            "classes/neglected",
-            "classes/confused",
-        ),
+        ("loss/not-learning", "loss/plateau", "fit/underfitting", "classes/collapsed", "classes/neglected",
+         "classes/confused"),
         "repeat the first 200 steps with 10 times the learning rate: if the loss falls faster without spikes, that was "
         "it",
     ),
@@ -188,6 +172,14 @@ CAUSES: tuple[Pattern, ...] = (
         "whether validation falls to chance: if not, labels leak into the inputs",
     ),
     Pattern(
+        "over-regularized",
+        "regularization is too strong",
+        {"fit/over-regularized": 2.4},
+        ("classes/drift", "classes/confused", "updates/too-large", "activations/dead", "activations/collapsed",
+         "gradients/vanishing"),
+        "switch dropout and weight decay off for a tenth of the plan: if the training loss falls, it was too much",
+    ),
+    Pattern(
         "class-imbalance",
         "some classes are hardly seen in training",
         {"classes/imbalanced": 2.0, "classes/neglected": 0.8},
@@ -222,7 +214,7 @@ CAUSES: tuple[Pattern, ...] = (
     Pattern(
         "not-learning",
         "the model learns nothing from the inputs",
-        {"loss/not-learning": 1.0, "loss/plateau": 0.6},
+        {"loss/not-learning": 1.0, "loss/plateau": 0.6, "sanity/worse-than-linear": 0.7, "classes/collapsed": 0.6},
         ("fit/underfitting", "classes/collapsed", "classes/neglected"),
         "train on one single batch for 100 steps: if that doesn't reach a near-zero loss the fault is in the model or "
         "the loss, otherwise in the data, its labels or their order",
@@ -251,4 +243,4 @@ CAUSES: tuple[Pattern, ...] = (
         "train 200 steps with only the model and its optimizer (no loggers, no other callbacks, num_workers=0): if the "
         "growth stops, add them back one by one",
     ),
-)
+)  # fmt: skip

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lightning_diag.causes import CAUSES as CAUSES
-from lightning_diag.causes import Pattern
+from lightning_diag.causes import CONSEQUENCES, Pattern
 from lightning_diag.finding import Finding, Severity
 
+ROOTED = 1.5  # weight of a symptom for the cause whose note came first of all
 EXPLAINED = 0.3  # weight of evidence that a rival, seen no later, explains
 SLACK_STEPS = 200  # a symptom may be seen this much before its cause: detectors differ in how long they look
 
@@ -161,13 +162,13 @@ def diagnose(findings: Iterable[Finding], coverage: Coverage | None = None) -> D
     causes: list[Cause] = []
     while left:
         scores = [_score(pattern, left, hints) for pattern in CAUSES]
-        scores = [score * _own(pattern, left, scores) for pattern, score in zip(CAUSES, scores, strict=True)]
+        scores = [score * _own(pattern, left, scores, hints) for pattern, score in zip(CAUSES, scores, strict=True)]
         best = max(range(len(CAUSES)), key=lambda i: (scores[i], -i))
         if scores[best] <= 0:
             break
         if scores[0] > 0 and _came_first(CAUSES[0], left):
             best = 0
-        causes.append(_cause(CAUSES[best], left, scores[best] / sum(scores)))
+        causes.append(_cause(CAUSES[best], left, scores[best] / sum(scores), hints))
         for finding in causes[-1].findings:
             left.pop(finding.rule)
     causes.sort(key=lambda c: (-c.severity, c.name != CAUSES[0].name))
@@ -176,23 +177,38 @@ def diagnose(findings: Iterable[Finding], coverage: Coverage | None = None) -> D
     return Diagnosis(tuple(causes), notes, coverage or Coverage())
 
 
+def _points(pattern: Pattern, hints: Set[str]) -> Mapping[str, float]:
+    """Rule -> weight of the evidence for a cause: its own, and all it explains where the note it asks for is there."""
+    if pattern.given in hints:
+        return {**dict.fromkeys(_explains(pattern), ROOTED), **pattern.points}
+    return pattern.points
+
+
+def _explains(pattern: Pattern) -> tuple[str, ...]:
+    return (*pattern.explains, *CONSEQUENCES)
+
+
 def _score(pattern: Pattern, left: Mapping[str, Finding], hints: Set[str]) -> float:
     """How much evidence points to a cause; 0 when none does or when all it would take is resolved."""
-    if all(f.status == "resolved" for f in _members(pattern, left)):
+    points = _points(pattern, hints)
+    if all(f.status == "resolved" for f in _members(pattern, left, hints)):
         return 0.0
     return (
-        sum(w * (0.5 if left[rule].status == "resolved" else 1.0) for rule, w in pattern.points.items() if rule in left)
-        + 0.25 * sum(w for rule, w in pattern.points.items() if rule in hints)
-        + 0.1 * sum(1 for rule in pattern.explains if rule in left and rule not in pattern.points)
+        sum(w * (0.5 if left[rule].status == "resolved" else 1.0) for rule, w in points.items() if rule in left)
+        + 0.25 * sum(w for rule, w in points.items() if rule in hints)
+        + 0.1 * sum(1 for rule in pattern.explains if rule in left and rule not in points)
     )
 
 
-def _own(pattern: Pattern, left: Mapping[str, Finding], scores: Sequence[float]) -> float:
+def _own(pattern: Pattern, left: Mapping[str, Finding], scores: Sequence[float], hints: Set[str]) -> float:
     """How much of a cause's evidence is its own: :data:`EXPLAINED` when all of it follows from a rival seen earlier."""
-    points = [left[rule] for rule in pattern.points if rule in left]
+    own = _points(pattern, hints)
+    points = [left[rule] for rule in own if rule in left]
     for rival, score in zip(CAUSES, scores, strict=True):
-        roots = [left[rule] for rule in rival.points.keys() - pattern.points.keys() if rule in left]
-        if not roots or score <= 0 or not points or not all(f.rule in rival.explains for f in points):
+        if rival is pattern:
+            continue
+        roots = [left[rule] for rule in rival.points.keys() - own.keys() if rule in left and rule not in CONSEQUENCES]
+        if not roots or score <= 0 or not points or not all(f.rule in _explains(rival) for f in points):
             continue
         if _earlier(roots, points):
             return EXPLAINED
@@ -200,7 +216,7 @@ def _own(pattern: Pattern, left: Mapping[str, Finding], scores: Sequence[float])
 
 
 def _earlier(roots: Sequence[Finding], others: Sequence[Finding]) -> bool:
-    return min(f.first_step for f in roots) <= min(f.first_step for f in others)
+    return min(f.first_step for f in roots) <= min(f.first_step for f in others) + SLACK_STEPS
 
 
 def _came_first(pattern: Pattern, left: Mapping[str, Finding]) -> bool:
@@ -208,21 +224,23 @@ def _came_first(pattern: Pattern, left: Mapping[str, Finding]) -> bool:
     return any(f.rule in pattern.points for f in left.values() if f.first_step == first)
 
 
-def _members(pattern: Pattern, left: Mapping[str, Finding]) -> list[Finding]:
+def _members(pattern: Pattern, left: Mapping[str, Finding], hints: Set[str]) -> list[Finding]:
     """The findings a cause would take: those that point to it, strongest first, then its symptoms by first step."""
-    roots = [f for f in left.values() if f.rule in pattern.points]
+    points = _points(pattern, hints)
+    roots = [f for f in left.values() if f.rule in points]
     if not roots:
         return []
     start = min(f.first_step for f in roots)
-    symptoms = (f for f in left.values() if f.rule in pattern.explains and f.rule not in pattern.points)
+    symptoms = (f for f in left.values() if f.rule in _explains(pattern) and f.rule not in points)
     folded = [f for f in symptoms if f.first_step >= start - SLACK_STEPS]
-    roots.sort(key=lambda f: (-pattern.points[f.rule], f.first_step))
+    roots.sort(key=lambda f: (-points[f.rule], f.first_step))
     return [*roots, *sorted(folded, key=lambda f: f.first_step)]
 
 
-def _cause(pattern: Pattern, left: Mapping[str, Finding], confidence: float) -> Cause:
-    members = _members(pattern, left)
-    roots = sorted((f for f in members if f.rule in pattern.points), key=lambda f: f.first_step)
+def _cause(pattern: Pattern, left: Mapping[str, Finding], confidence: float, hints: Set[str]) -> Cause:
+    members = _members(pattern, left, hints)
+    points = _points(pattern, hints)
+    roots = sorted((f for f in members if f.rule in points), key=lambda f: f.first_step)
     return Cause(
         name=pattern.name,
         title=pattern.title,

@@ -46,6 +46,8 @@ class Facts:
         names: axis -> names along it (``parameter``, ``module``, ``class``, ``domain``, ``group``).
         parameter_kind: per parameter ``matrix``, ``vector`` (bias), ``norm`` or ``embedding``.
         parameter_numel: per parameter number of elements.
+        parameter_fan_in: per parameter inputs of one unit, 0 for what is no matrix.
+        dropout: largest dropout rate of the model's modules; 0 where there is none.
         in_optimizer: per parameter, whether some optimizer of the trainer holds it.
         unmeasured: signal -> reason why it can't be had here.
         target_domain: name of the domain that counts, where the user said so.
@@ -77,6 +79,8 @@ class Facts:
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     parameter_kind: tuple[str, ...] = ()
     parameter_numel: tuple[int, ...] = ()
+    parameter_fan_in: tuple[int, ...] = ()
+    dropout: float | None = None
     in_optimizer: tuple[bool, ...] = ()
     unmeasured: Mapping[str, str] = field(default_factory=dict)
     target_domain: str | None = None

@@ -58,6 +58,8 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("grad/norm_after_clip", "loss/weight", None, "norm", _V, "the same after clipping"),
     Signal("grad/clipped", "0 or 1", None, "same", _V, "whether clipping changed the gradients of this step"),
     Signal("grad/parameter_norm", "loss/weight", "parameter", "norm", _SPREAD, "pre-clip L2 norm per parameter"),
+    Signal("grad/carried_norm", "loss/weight", None, "norm", (), "norm of gradients there before the step's backward"),
+    Signal("optimizer/weight_decay", "1", "group", "same", (), "weight decay of each parameter group"),
     Signal("grad/missing", "0 or 1", "parameter", "same", (), "1 where a trainable parameter has no gradient"),
     Signal("weight/parameter_norm", "weight", "parameter", "norm", (), "L2 norm per parameter, from a strided sample"),
     Signal("update/parameter_norm", "weight", "parameter", "norm", (), "norm of the step's change; only if sharded"),
@@ -110,6 +112,10 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("data/shift_match", "1", "shift", "mean", (), "share of targets that are the input 0, 1, 2 positions on"),
     Signal("data/class_r2", "1", "feature", "mean", (), "share of each feature's variance between classes, (F,)"),
     Signal("data/val_agreement", "1", None, "mean", (), "correlation of classes' mean inputs, train and validation"),
+    # one validation pass: a linear model of the raw inputs, fitted on the sampled training batches
+    Signal("baseline/accuracy", "1", None, "mean", _V, "validation accuracy of that model", "baseline/samples"),
+    Signal("baseline/error", "target^2", None, "mean", _V, "its mean squared validation error", "baseline/samples"),
+    Signal("baseline/samples", "samples", None, "sum", (), "validation samples it answered"),
     # validation and run
     Signal("loss/val", "loss", None, "mean", _V, "mean validation loss of one validation pass", "val/samples"),
     Signal("accuracy/train", "1", None, "mean", _V, "running train accuracy, exponential mean over batches"),

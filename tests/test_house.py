@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import lightning_diag
+from lightning_diag._replay import shipped
 
 ROOM = Path(lightning_diag.__file__).parent
 FILES = {str(path.relative_to(ROOM)): path for path in sorted(ROOM.rglob("*.py"))}
@@ -61,3 +62,8 @@ def test_one_door_from_device_to_host(name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_says_what_it_is(name: str) -> None:
     assert ast.get_docstring(tree(name))
+
+
+def test_codes_of_rules_are_their_own() -> None:
+    codes = [cls.code for cls in shipped()]
+    assert len(codes) == len(set(codes)), sorted(codes)

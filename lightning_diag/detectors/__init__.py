@@ -26,9 +26,11 @@ from lightning_diag.detectors.domain_gap import DomainGap
 from lightning_diag.detectors.domain_gap_widening import DomainGapWidening
 from lightning_diag.detectors.domain_separable import DomainSeparable
 from lightning_diag.detectors.domain_wrong_target import DomainWrongTarget
+from lightning_diag.detectors.fit_over_regularized import FitOverRegularized
 from lightning_diag.detectors.fit_overfitting import FitOverfitting
 from lightning_diag.detectors.fit_too_good import FitTooGood
 from lightning_diag.detectors.fit_underfitting import FitUnderfitting
+from lightning_diag.detectors.gradient_accumulating import GradientAccumulating
 from lightning_diag.detectors.gradient_always_clipped import GradientAlwaysClipped
 from lightning_diag.detectors.gradient_exploding import GradientExploding
 from lightning_diag.detectors.gradient_non_finite import GradientNonFinite
@@ -41,6 +43,8 @@ from lightning_diag.detectors.loss_not_learning import LossNotLearning
 from lightning_diag.detectors.loss_oscillating import LossOscillating
 from lightning_diag.detectors.loss_plateau import LossPlateau
 from lightning_diag.detectors.loss_spike import LossSpike
+from lightning_diag.detectors.sanity_worse_than_linear import SanityWorseThanLinear
+from lightning_diag.detectors.setup_odd_initialization import SetupOddInitialization
 from lightning_diag.detectors.system_input_bound import SystemInputBound
 from lightning_diag.detectors.system_memory_growth import SystemMemoryGrowth
 from lightning_diag.detectors.update_frozen import UpdateFrozen
@@ -74,9 +78,11 @@ __all__ = [
     "DomainGapWidening",
     "DomainSeparable",
     "DomainWrongTarget",
+    "FitOverRegularized",
     "FitOverfitting",
     "FitTooGood",
     "FitUnderfitting",
+    "GradientAccumulating",
     "GradientAlwaysClipped",
     "GradientExploding",
     "GradientNonFinite",
@@ -89,6 +95,8 @@ __all__ = [
     "LossOscillating",
     "LossPlateau",
     "LossSpike",
+    "SanityWorseThanLinear",
+    "SetupOddInitialization",
     "SystemInputBound",
     "SystemMemoryGrowth",
     "UpdateFrozen",

@@ -54,7 +54,7 @@ class DataClassNeverTarget(Detector):
     """
 
     rule: ClassVar[str] = "data/class-never-target"
-    code: ClassVar[str] = "D010"
+    code: ClassVar[str] = "I010"
     reads: ClassVar[tuple[str, ...]] = ("class/train_support", "class/support")
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "A class is never a target"

@@ -52,7 +52,7 @@ class DataConflictingLabels(Detector):
     """
 
     rule: ClassVar[str] = "data/conflicting-labels"
-    code: ClassVar[str] = "D003"
+    code: ClassVar[str] = "I003"
     reads: ClassVar[tuple[str, ...]] = ("data/conflict_frac",)
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "Same input, different labels"

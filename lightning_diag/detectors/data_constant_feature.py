@@ -58,7 +58,7 @@ class DataConstantFeature(Detector):
     """
 
     rule: ClassVar[str] = "data/constant-feature"
-    code: ClassVar[str] = "D007"
+    code: ClassVar[str] = "I007"
     reads: ClassVar[tuple[str, ...]] = ("data/feature_min", "data/feature_max")
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "Inputs that never change"

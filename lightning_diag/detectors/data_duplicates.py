@@ -48,7 +48,7 @@ class DataDuplicates(Detector):
     """
 
     rule: ClassVar[str] = "data/duplicates"
-    code: ClassVar[str] = "D002"
+    code: ClassVar[str] = "I002"
     reads: ClassVar[tuple[str, ...]] = ("data/duplicate_frac",)
     severity: ClassVar[Severity] = Severity.INFO
     title: ClassVar[str] = "Training samples stand in the set several times"

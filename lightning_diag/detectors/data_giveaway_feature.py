@@ -55,7 +55,7 @@ class DataGiveawayFeature(Detector):
     """
 
     rule: ClassVar[str] = "data/giveaway-feature"
-    code: ClassVar[str] = "D009"
+    code: ClassVar[str] = "I009"
     reads: ClassVar[tuple[str, ...]] = ("data/class_r2",)
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "One input gives the label away"

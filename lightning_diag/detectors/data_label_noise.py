@@ -60,7 +60,7 @@ class DataLabelNoise(Detector):
     """
 
     rule: ClassVar[str] = "data/label-noise"
-    code: ClassVar[str] = "D004"
+    code: ClassVar[str] = "I004"
     reads: ClassVar[tuple[str, ...]] = ("data/noise_frac", "data/same_label")
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "Labels are probably wrong"

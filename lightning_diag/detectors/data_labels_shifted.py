@@ -56,7 +56,7 @@ class DataLabelsShifted(Detector):
     """
 
     rule: ClassVar[str] = "data/labels-shifted"
-    code: ClassVar[str] = "D011"
+    code: ClassVar[str] = "I011"
     reads: ClassVar[tuple[str, ...]] = ("data/shift_match", "data/val_agreement")
     severity: ClassVar[Severity] = Severity.CRITICAL
     title: ClassVar[str] = "Targets don't belong to their inputs"

@@ -56,7 +56,7 @@ class DataLeakage(Detector):
     """
 
     rule: ClassVar[str] = "data/leakage"
-    code: ClassVar[str] = "D001"
+    code: ClassVar[str] = "I001"
     reads: ClassVar[tuple[str, ...]] = ("data/leaked_frac", "data/duplicate_frac", "data/renewed_frac")
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "Validation samples in training"

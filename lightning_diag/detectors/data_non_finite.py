@@ -49,7 +49,7 @@ class DataNonFinite(Detector):
     """
 
     rule: ClassVar[str] = "data/non-finite"
-    code: ClassVar[str] = "D008"
+    code: ClassVar[str] = "I008"
     reads: ClassVar[tuple[str, ...]] = ("data/nonfinite_frac", "origin/input")
     severity: ClassVar[Severity] = Severity.CRITICAL
     title: ClassVar[str] = "Inputs are not finite"

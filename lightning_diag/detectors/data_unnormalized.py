@@ -72,7 +72,7 @@ class DataUnnormalized(Detector):
     """
 
     rule: ClassVar[str] = "data/unnormalized"
-    code: ClassVar[str] = "D005"
+    code: ClassVar[str] = "I005"
     reads: ClassVar[tuple[str, ...]] = ("data/feature_mean", "data/feature_std", "loss/val")
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "Inputs are not normalized"

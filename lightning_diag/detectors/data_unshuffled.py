@@ -62,7 +62,7 @@ class DataUnshuffled(Detector):
     """
 
     rule: ClassVar[str] = "data/unshuffled"
-    code: ClassVar[str] = "D006"
+    code: ClassVar[str] = "I006"
     reads: ClassVar[tuple[str, ...]] = ("data/same_label", "data/target_mean", "loss/val")
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "Batches are sorted"

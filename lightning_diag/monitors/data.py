@@ -10,6 +10,7 @@ from lightning_diag.probes.chance import ChanceProbe
 from lightning_diag.probes.classes import ClassProbe
 from lightning_diag.probes.data_content import DataContentProbe
 from lightning_diag.probes.data_features import DataFeatureProbe
+from lightning_diag.probes.data_linear import LinearBaselineProbe
 from lightning_diag.probes.loss import LossProbe
 
 
@@ -20,10 +21,10 @@ class DataMonitor(Monitor):
     million of them (140 MB of host memory; of more an even share). Inputs that can't be told sample by sample (graphs,
     ragged text) are said to be not measurable.
 
-    Signals: ``data/*``; the loss and the classes' counts beside them, because a symptom without a consequence is a note
-    and no warning.
+    Signals: ``data/*``, ``baseline/*``; the loss and the classes' counts beside them, because a symptom without a
+    consequence is a note and no warning.
 
-    Rules: ``data/*``.
+    Rules: ``data/*``, ``sanity/worse-than-linear``.
 
     Example:
         >>> DataMonitor().findings
@@ -33,7 +34,15 @@ class DataMonitor(Monitor):
     def parts(self) -> Parts:
         """Return fresh probes and detectors for a run."""
         name = type(self).__name__
-        probes = (LossProbe(), ChanceProbe(), AccuracyProbe(), ClassProbe(), DataContentProbe(), DataFeatureProbe())
+        probes = (
+            LossProbe(),
+            ChanceProbe(),
+            AccuracyProbe(),
+            ClassProbe(),
+            DataContentProbe(),
+            DataFeatureProbe(),
+            LinearBaselineProbe(),
+        )
         return Parts(
             probes=[(name, probe) for probe in probes],
             detectors=[
@@ -48,5 +57,6 @@ class DataMonitor(Monitor):
                 detectors.DataGiveawayFeature(),
                 detectors.DataClassNeverTarget(),
                 detectors.DataLabelsShifted(),
+                detectors.SanityWorseThanLinear(),
             ],
         )

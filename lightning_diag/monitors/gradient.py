@@ -17,7 +17,7 @@ class GradientMonitor(Monitor):
     Signals: ``grad/*``, ``weight/parameter_norm``, ``update/parameter_ratio``, ``lr``; the loss beside them, because a
     symptom without a consequence is a note and no warning.
 
-    Rules: ``gradients/*`` and ``updates/*``.
+    Rules: ``gradients/*`` and ``updates/*``, ``setup/odd-initialization``.
 
     Example:
         >>> GradientMonitor().findings
@@ -35,8 +35,10 @@ class GradientMonitor(Monitor):
                 detectors.GradientNonFinite(),
                 detectors.GradientUnreached(),
                 detectors.GradientAlwaysClipped(),
+                detectors.GradientAccumulating(),
                 detectors.UpdateTooLarge(),
                 detectors.UpdateTooSmall(),
                 detectors.UpdateFrozen(),
+                detectors.SetupOddInitialization(),
             ],
         )

@@ -37,6 +37,7 @@ class StabilityMonitor(Monitor):
                 detectors.LossBadStart(),
                 detectors.FitOverfitting(),
                 detectors.FitUnderfitting(),
+                detectors.FitOverRegularized(),
                 detectors.FitTooGood(),
             ],
         )

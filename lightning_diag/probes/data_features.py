@@ -127,13 +127,17 @@ def _feature_values(sums: Tensor) -> Values:
 
 
 def _explained(sums: Tensor) -> Tensor:
-    """Share of each feature's variance that lies between the classes (eta squared), ``(F,)``."""
+    """Share of each feature's variance that lies between the classes, ``(F,)``; NaN before 20 samples a class.
+
+    Eta squared adjusted for the number of classes: ``1 - (1 - eta2) (n - 1) / (n - K)``, 0 on average by chance.
+    """
     n, total, squares = sums[0], sums[1], sums[2]
-    count = n.sum(0).clamp_min(1)
+    count, classes = n.sum(0).clamp_min(1), n.shape[0]
     mean = total.sum(0) / count
     whole = squares.sum(0) / count - mean.square()
     between = (n * (total / n.clamp_min(1) - mean).square()).sum(0) / count
-    return torch.where(whole > 1e-12, between / whole.clamp_min(1e-12), torch.nan)
+    share = 1 - (1 - between / whole.clamp_min(1e-12)) * (count - 1) / (count - classes).clamp_min(1)
+    return torch.where((whole > 1e-12) & (count >= 20 * classes), share, torch.nan)
 
 
 def _agreement(train: Tensor, val: Tensor) -> Tensor:

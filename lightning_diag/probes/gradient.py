@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from lightning_diag.probes.base import Probe, Scene, Values
+from lightning_diag.probes.base import Batch, Probe, Scene, Values
 from lightning_diag.probes.norms import l2_norms, total_norm
 from lightning_diag.probes.parameters import TrainedParameters
 from lightning_diag.probes.shards import copies, is_distributed, shard_of
@@ -42,6 +42,8 @@ class GradientProbe(Probe):
         "grad/clipped",
         "grad/parameter_norm",
         "grad/missing",
+        "grad/carried_norm",
+        "optimizer/weight_decay",
         *_UPDATES,
     )
 
@@ -50,6 +52,7 @@ class GradientProbe(Probe):
         self._optimizers = list(scene.optimizers)
         self.parameters = TrainedParameters.of(scene.module, self._optimizers)
         self._sharded = False
+        self._carried: Tensor | None = None  # norm of the gradients there before the step's first backward
         self._clear()
         reason = self._why_not()
         if reason:
@@ -65,6 +68,7 @@ class GradientProbe(Probe):
         self._samples = [Samples(self._held(tensors)) for tensors in self._tensors]
         self._share = [self._shares(tensors) for tensors in self._tensors]
         self._blow_up = [samples.blow_up(self._device) for samples in self._samples]
+        self._watch_carried = not self._sharded and (scene.automatic or len(self._optimizers) == 1)
         self._measure_after = not scene.automatic or bool(scene.facts.clip_val)
         return {}
 
@@ -74,10 +78,19 @@ class GradientProbe(Probe):
             "names": {"parameter": known.names, "group": self._group_names()},
             "parameter_kind": known.kinds,
             "parameter_numel": tuple(p.numel() for p in known.tensors),
+            "parameter_fan_in": tuple(_fan_in(p, k) for p, k in zip(known.tensors, known.kinds, strict=True)),
+            "dropout": _dropout(self._scene.module),
             "in_optimizer": tuple(h >= 0 for h in known.holder),
             "normalized": "norm" in known.kinds,
             "sharded": self._sharded,
         }
+
+    def loss(self, batch: Batch) -> None:
+        if not self._optimizers or not self._watch_carried or self._carried is not None:
+            return  # with several optimizers stepped by hand, one's gradients may wait while another's are made
+        left = [p.grad for tensors in self._tensors for p in tensors if p.grad is not None]
+        zero = torch.zeros((), device=self._device, dtype=torch.float32)
+        self._carried = total_norm(l2_norms(left, self._device)) if left else zero
 
     def before_update(self, optimizer: int) -> None:
         if not self._optimizers:
@@ -117,7 +130,9 @@ class GradientProbe(Probe):
         after = total_norm(torch.cat(list(self._clipped.values()))) if self._clipped else before
         values: Values = [
             ("lr", self._rates()),
+            ("optimizer/weight_decay", self._decays()),
             ("grad/norm", before),
+            *([] if self._carried is None else [("grad/carried_norm", self._carried)]),
             ("grad/norm_after_clip", after),
             ("grad/parameter_norm", norms),
             ("grad/missing", self._absent()),
@@ -138,6 +153,7 @@ class GradientProbe(Probe):
         self._tensors = []
 
     def _clear(self) -> None:
+        self._carried = None
         self._norms: dict[int, Tensor] = {}
         self._clipped: dict[int, Tensor] = {}
         self._missing: dict[int, list[float]] = {}
@@ -201,9 +217,23 @@ class GradientProbe(Probe):
     def _rates(self) -> NDArray[np.float64]:
         return np.array([float(g["lr"]) for opt in self._optimizers for g in opt.param_groups])
 
+    def _decays(self) -> NDArray[np.float64]:
+        return np.array([float(g.get("weight_decay") or 0.0) for opt in self._optimizers for g in opt.param_groups])
+
     def _group_names(self) -> tuple[str, ...]:
         return tuple(
             f"{type(opt).__name__}{'' if len(self._optimizers) == 1 else f' {k}'} group {g}"
             for k, opt in enumerate(self._optimizers)
             for g in range(len(opt.param_groups))
         )
+
+
+def _fan_in(parameter: Tensor, kind: str) -> int:
+    return parameter[0].numel() if kind == "matrix" else 0
+
+
+def _dropout(module: nn.Module) -> float:
+    """The largest dropout rate of the model: of dropout modules, and of layers that hold one."""
+    rates = [m.p for m in module.modules() if isinstance(m, nn.modules.dropout._DropoutNd)]
+    rates += [m.dropout for m in module.modules() if isinstance(m, (nn.RNNBase, nn.MultiheadAttention))]
+    return max((float(rate) for rate in rates), default=0.0)

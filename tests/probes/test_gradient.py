@@ -140,3 +140,23 @@ def test_an_engine_that_knows_its_gradient_norm_is_asked_for_it() -> None:
     assert "grad/norm" not in reasons and "grad/parameter_norm" in reasons
     assert probe.collect() == []  # not known yet
     assert dict(probe.collect())["grad/norm"] == 2.5
+
+
+def test_gradients_left_over_from_the_step_before_are_seen() -> None:
+    net = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    probe = GradientProbe()
+    probe.attach(Scene(net, [optimizer], Facts()))
+    carried = []
+    for clear in (True, False, True):
+        if clear:
+            optimizer.zero_grad()
+        probe.loss(Batch(None, 0))
+        net(torch.ones(1, 3)).sum().backward()
+        probe.loss(Batch(None, 1))  # a second micro-batch: its gradients are meant to be there
+        net(torch.ones(1, 3)).sum().backward()
+        probe.before_update(0)
+        probe.after_update(0)
+        carried.append(float(dict(probe.collect())["grad/carried_norm"]))
+    assert carried[0] == carried[2] == 0.0
+    assert carried[1] > 1.0

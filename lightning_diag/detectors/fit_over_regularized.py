@@ -1,0 +1,148 @@
+"""``fit/over-regularized``: dropout or weight decay keeps the network from fitting."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import numpy as np
+
+from lightning_diag.detectors._arguments import number, whole
+from lightning_diag.detectors._consequence import Consequence
+from lightning_diag.detectors.base import Detector
+from lightning_diag.errors import NotMeasurable
+from lightning_diag.finding import Finding, Severity
+from lightning_diag.reading import Reading
+
+
+class FitOverRegularized(Detector):
+    """Regularization is so strong that it is what the run ends on.
+
+    Catches:
+        A dropout rate that was meant as a keep rate, a weight decay of another optimizer's scale.
+
+    Formula:
+        decay: median over weight matrices of ``lr * weight_decay / u`` with u the update-to-weight ratio (what the step
+        takes away over all it changes), above ``decay`` for ``window`` samples. Dropout: the largest rate of the model
+        at least ``dropout``. Either with ``R = loss / chance > limit`` after ``share`` of the plan, a validation
+        accuracy (if any) not below the training accuracy by more than 0.1, and no overfitting.
+
+    Reads:
+        ``optimizer/weight_decay lr update/parameter_ratio``, ``loss/relative``, accuracies.
+
+    Args:
+        decay: share of the update. Default 0.5: more than half of every step is forgetting.
+        dropout: largest dropout rate. Default 0.7 (Srivastava et al. use 0.5 for hidden layers).
+        limit: R that is high after so long. Default 0.3.
+        share: of the plan. Default 0.3.
+        window: sampled steps. Default 20.
+
+    Fires when:
+        a warning. A dropout that high without a high loss, and decay alone, are silent.
+
+    False alarms:
+        Tasks whose loss can't fall below 0.3 of chance (language models: 0.7 is asked there), with strong dropout.
+
+    Cost:
+        O(parameters) a sampled step.
+
+    Examples:
+        >>> from lightning_diag.reading import Facts
+        >>> detector, facts = FitOverRegularized(), Facts(planned_steps=1000, chance_loss=2.3, dropout=0.9)
+        >>> for step in range(1, 1001):
+        ...     try:
+        ...         found = detector.update(Reading(step, 0, {"loss/relative": np.float64(0.8)}, facts))
+        ...     except NotMeasurable:
+        ...         continue
+        ...     if found is not None:
+        ...         break
+        >>> step, str(found.severity)
+        (300, 'warning')
+
+    References:
+        Srivastava et al., Dropout, JMLR 15, 2014. Loshchilov & Hutter, Decoupled weight decay regularization, ICLR
+        2019 (arXiv:1711.05101).
+    """
+
+    rule: ClassVar[str] = "fit/over-regularized"
+    code: ClassVar[str] = "F005"
+    reads: ClassVar[tuple[str, ...]] = ("loss/relative", "optimizer/weight_decay", "accuracy/val")
+    severity: ClassVar[Severity] = Severity.WARNING
+    title: ClassVar[str] = "Too much regularization"
+    resolve_after: ClassVar[int | None] = 20
+
+    def __init__(
+        self, decay: float = 0.5, dropout: float = 0.7, limit: float = 0.3, share: float = 0.3, window: int = 20
+    ) -> None:
+        self.decay = number("decay", decay, 0, 1)
+        self.dropout = number("dropout", dropout, 0, 1)
+        self.limit = number("limit", limit, 0, 1)
+        self.share = number("share", share, 0, 1)
+        self.window = whole("window", window, 2)
+        super().__init__()
+
+    def _reset(self) -> None:
+        self._loss = Consequence()
+        self._part = math.nan  # running share of the update that is decay
+        self._samples = 0
+        self._train = math.nan
+        self._val = math.nan
+
+    def update(self, reading: Reading) -> Finding | None:
+        """Judge once enough of the plan is done."""
+        values = reading.values
+        if "loss/relative" in values:
+            self._loss.see(reading)
+        if "accuracy/train" in values:
+            self._train = float(values["accuracy/train"])
+        if "accuracy/val" in values:
+            self._val = float(values["accuracy/val"])
+        self._forgets(reading)
+        strong_decay = self._samples >= self.window and self._part > self.decay
+        strong_dropout = (reading.facts.dropout or 0.0) >= self.dropout
+        if not (strong_decay or strong_dropout):
+            if reading.facts.dropout is None and not self._samples:
+                raise NotMeasurable("neither dropout nor weight decay is known")
+            return None
+        progress = reading.progress
+        if (progress is None and self._loss.watched < 1000) or (progress is not None and progress < self.share):
+            raise NotMeasurable(f"judged after {100 * self.share:.0f} % of the plan")
+        limit = max(self.limit, 0.7) if reading.facts.task == "language-model" else self.limit
+        if not self._loss.known or not self._loss.relative > limit or self._train - self._val > 0.1:
+            return None
+        return self._finding(reading, limit, decay=strong_decay)
+
+    def _forgets(self, reading: Reading) -> None:
+        decay, rates = reading.vector("optimizer/weight_decay"), reading.vector("lr")
+        ratios = reading.vector("update/parameter_ratio")
+        if decay is None or rates is None or ratios is None or len(decay) != len(rates):
+            return
+        matrices = [i for i, kind in enumerate(reading.facts.parameter_kind) if kind == "matrix" and i < len(ratios)]
+        known = ratios[matrices] if matrices else ratios
+        known = known[np.isfinite(known) & (known > 0)]
+        if not known.size:
+            return
+        part = min(1.0, float(np.max(rates * decay) / np.median(known)))
+        self._samples += 1
+        self._part = part if math.isnan(self._part) else 0.9 * self._part + 0.1 * part
+
+    def _finding(self, reading: Reading, limit: float, *, decay: bool) -> Finding:
+        relative = self._loss.relative
+        what = f"weight decay makes up {100 * self._part:.0f} % of every update (limit {100 * self.decay:.0f} %)"
+        if not decay:
+            what = f"the model drops up to {100 * (reading.facts.dropout or 0):.0f} % of its units "
+            what += f"(limit {100 * self.dropout:.0f} %)"
+        return self.found(
+            reading,
+            Severity.WARNING,
+            f"The loss still stands at {100 * relative:.0f} % of chance (limit {100 * limit:.0f} %) while {what}.",
+            evidence={
+                "value": self._part if decay else reading.facts.dropout or 0.0,
+                "limit": self.decay if decay else self.dropout,
+                "relative": relative,
+            },
+            advice=(
+                "switch it off for a tenth of the plan: if the training loss falls, it was too much; then go up again "
+                "until validation stops gaining",
+            ),
+        )

@@ -1,0 +1,124 @@
+"""``sanity/worse-than-linear``: a linear model on the raw inputs does better."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+from lightning_diag.detectors._arguments import number, whole
+from lightning_diag.detectors.base import Detector
+from lightning_diag.errors import NotMeasurable
+from lightning_diag.finding import Finding, Severity
+from lightning_diag.reading import Reading
+
+
+class SanityWorseThanLinear(Detector):
+    """On the same validation samples a linear model of the raw inputs does better than the network.
+
+    Catches:
+        A run that is far from what its data allow, whatever the reason: learning rate, initialization, batch size,
+        order, inputs or too much regularization. The baseline saw the same training batches, wrong labels and all.
+
+    Formula:
+        accuracy of linear discriminant analysis less the network's above ``max(margin, 3 se)`` with the binomial
+        standard error ``se``; for squared error: the network's validation loss above ``ratio`` times that of ridge
+        regression. In ``evals`` validations in a row, from ``share`` of the plan on, while the network doesn't gain
+        enough to get there within what is left.
+
+    Reads:
+        ``baseline/accuracy baseline/error baseline/samples``, ``accuracy/val``, ``loss/val``.
+
+    Args:
+        margin: difference in accuracy; higher = later. Default 0.03.
+        ratio: of squared errors. Default 1.25.
+        share: of the plan, before which a network may lag behind; 3 epochs without a plan. Default 0.25.
+        evals: validations in a row. Default 2.
+
+    Fires when:
+        a warning; critical where the network is no better than half as good as the baseline over chance near the end.
+
+    False alarms:
+        Inputs that are augmented or of which the network sees a part only. Measured: `docs/accuracy.md`.
+
+    Cost:
+        One matrix product of at most 256 inputs a sampled batch, one solve a validation pass.
+
+    Examples:
+        >>> import numpy as np
+        >>> from lightning_diag.reading import Facts
+        >>> detector, facts = SanityWorseThanLinear(), Facts(planned_steps=1000)
+        >>> for step in range(100, 1001, 100):
+        ...     values = {"baseline/accuracy": np.float64(0.93), "baseline/samples": np.float64(400),
+        ...               "accuracy/val": np.float64(0.75 + 0.00005 * step)}
+        ...     try:
+        ...         found = detector.update(Reading(step, 0, values, facts, stage="validation"))
+        ...     except NotMeasurable:
+        ...         continue
+        ...     if found is not None:
+        ...         break
+        >>> step, str(found.severity)
+        (400, 'warning')
+
+    References:
+        Hastie, Tibshirani & Friedman, The Elements of Statistical Learning, section 4.3. Karpathy, A recipe for
+        training neural networks, 2019 (compare with a dumb baseline first).
+    """
+
+    rule: ClassVar[str] = "sanity/worse-than-linear"
+    code: ClassVar[str] = "N004"
+    reads: ClassVar[tuple[str, ...]] = ("baseline/accuracy", "baseline/error")
+    severity: ClassVar[Severity] = Severity.WARNING
+    title: ClassVar[str] = "A linear model does better"
+    refresh: ClassVar[bool] = True
+    resolve_after: ClassVar[int | None] = 2
+
+    def __init__(self, margin: float = 0.03, ratio: float = 1.25, share: float = 0.25, evals: int = 2) -> None:
+        self.margin = number("margin", margin, 0, 1)
+        self.ratio = number("ratio", ratio, 1)
+        self.share = number("share", share, 0, 1)
+        self.evals = whole("evals", evals, 1)
+        super().__init__()
+
+    def _reset(self) -> None:
+        self._row = 0
+        self._last = math.nan  # how far behind at the validation before
+        self._last_step = 0
+
+    def update(self, reading: Reading) -> Finding | None:
+        """Judge a validation pass."""
+        behind, limit, text = self._compared(reading)
+        gain = (self._last - behind) / max(1, reading.step - self._last_step)
+        self._last, self._last_step = behind, reading.step
+        planned = reading.facts.planned_steps
+        if (planned and reading.step < self.share * planned) or (not planned and reading.epoch < 3):
+            raise NotMeasurable("a network may lag behind this early")
+        left = max(0, (planned or 2 * reading.step) - reading.step)
+        catching_up = not math.isnan(gain) and behind - left * gain <= 0
+        self._row = self._row + 1 if behind > limit and not catching_up else 0
+        if self._row < self.evals:
+            return None
+        return self.found(
+            reading,
+            Severity.WARNING,
+            f"{text} (limit {limit:.3g}), and has been behind for {self._row} validations.",
+            evidence={"value": behind, "limit": limit, "samples": reading.scalar("baseline/samples") or 0.0},
+            advice=(
+                "feed the network the very inputs of the linear model, without augmentation, dropout and weight decay: "
+                "if it is still worse, it is the optimization (learning rate, initialization, batch size, order)",
+                "train on one batch of 32 samples until its loss is near zero: if that fails, the wiring is at fault",
+            ),
+        )
+
+    def _compared(self, reading: Reading) -> tuple[float, float, str]:
+        """How far the network is behind, the limit, and both in words."""
+        linear, own = reading.scalar("baseline/accuracy"), reading.scalar("accuracy/val")
+        samples = reading.scalar("baseline/samples") or 0.0
+        if linear is not None and own is not None and samples >= 20:
+            spread = (linear * (1 - linear) + own * (1 - own)) / samples
+            text = f"The network is right on {100 * own:.1f} % of validation, a linear model on {100 * linear:.1f} %"
+            return linear - own, max(self.margin, 3 * math.sqrt(spread)), f"{text}: {100 * (linear - own):.1f} points"
+        error, loss = reading.scalar("baseline/error"), reading.scalar("loss/val")
+        if error is None or loss is None or samples < 20 or reading.facts.loss_kind != "mse" or error <= 0:
+            raise NotMeasurable("no linear baseline: inputs or targets aren't plain, or too few samples have passed")
+        text = f"The network's validation loss is {loss:.4g}, a linear model's {error:.4g}: {loss / error:.2f} times"
+        return loss / error - 1, self.ratio - 1, text

@@ -1,0 +1,100 @@
+"""``setup/odd-initialization``: the first weights are far larger or smaller than any usual scheme makes them."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from lightning_diag.detectors._arguments import number
+from lightning_diag.detectors._parameters import named
+from lightning_diag.detectors.base import Detector
+from lightning_diag.errors import NotMeasurable
+from lightning_diag.finding import Finding, Severity
+from lightning_diag.reading import Reading
+
+NAMED = 3
+
+
+class SetupOddInitialization(Detector):
+    """The weight matrices start far larger or smaller than usual schemes make them. A note that helps the diagnosis.
+
+    Catches:
+        A forgotten division by the fan-in, constant weights, an initialization applied twice.
+
+    Formula:
+        gain = root mean square weight times the square root of the fan-in, of each weight matrix at the first sampled
+        step; the median outside ``[low, high]``. PyTorch's default gives 0.58, Glorot's and LeCun's 1, He's 1.41.
+
+    Reads:
+        ``weight/parameter_norm`` once.
+
+    Args:
+        low: smallest usual gain. Default 0.15.
+        high: largest usual gain. Default 3.5.
+
+    Fires when:
+        info only: pretrained and zero-initialized layers are odd on purpose.
+
+    False alarms:
+        It never warns.
+
+    Cost:
+        Once a run.
+
+    Examples:
+        >>> from lightning_diag.reading import Facts
+        >>> facts = Facts(parameter_kind=("matrix",) * 2, parameter_numel=(4096, 4096), parameter_fan_in=(64, 64))
+        >>> values = {"weight/parameter_norm": np.array([80.0, 80.0])}
+        >>> found = SetupOddInitialization().update(Reading(1, 0, values, facts))
+        >>> str(found.severity), found.evidence["value"]
+        ('info', 10.0)
+
+    References:
+        Glorot & Bengio, Understanding the difficulty of training deep feedforward neural networks, AISTATS 2010. He et
+        al., Delving deep into rectifiers, ICCV 2015 (arXiv:1502.01852).
+    """
+
+    rule: ClassVar[str] = "setup/odd-initialization"
+    code: ClassVar[str] = "Z005"
+    reads: ClassVar[tuple[str, ...]] = ("weight/parameter_norm",)
+    severity: ClassVar[Severity] = Severity.INFO
+    title: ClassVar[str] = "Unusual first weights"
+    resolve_after: ClassVar[int | None] = None
+
+    def __init__(self, low: float = 0.15, high: float = 3.5) -> None:
+        self.low = number("low", low, 0, 1)
+        self.high = number("high", high, 1)
+        super().__init__()
+
+    def _reset(self) -> None:
+        self._looked = False
+
+    def update(self, reading: Reading) -> Finding | None:
+        """Judge the first weights."""
+        norms, facts = reading.vector("weight/parameter_norm"), reading.facts
+        fan_in, numel = np.array(facts.parameter_fan_in, float), np.array(facts.parameter_numel, float)
+        if self._looked:
+            return None
+        if norms is None or len(norms) != len(fan_in) or len(norms) != len(numel):
+            raise NotMeasurable("weights are not measured here")
+        if reading.step > 1:
+            raise NotMeasurable(f"watched from step {reading.step} on, and not from the first")
+        self._looked = True
+        matrices = [i for i, kind in enumerate(facts.parameter_kind) if kind == "matrix" and fan_in[i] > 0]
+        if not matrices:
+            return None
+        gains = norms[matrices] / np.sqrt(numel[matrices]) * np.sqrt(fan_in[matrices])
+        middle = float(np.median(gains))
+        if self.low <= middle <= self.high or not np.isfinite(middle):
+            return None
+        limit = self.low if middle < self.low else self.high
+        return self.found(
+            reading,
+            Severity.INFO,
+            f"The first weights are {middle:.3g} times one over the square root of their fan-in (median of "
+            f"{len(matrices)} matrices; usual are {self.low:g} to {self.high:g}).",
+            where=[named(reading, matrices[int(i)]) for i in np.argsort(gains)[:: 1 if middle < 1 else -1][:NAMED]],
+            evidence={"value": middle, "limit": limit},
+            advice=("train 50 steps with the layers' default initialization and compare",),
+        )

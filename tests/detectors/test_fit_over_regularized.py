@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lightning_diag.detectors.fit_over_regularized import FitOverRegularized
+from lightning_diag.finding import Finding
+from lightning_diag.reading import Facts, Reading
+from tests.detectors.class_stream import judged
+
+
+def run(
+    relative: float, *, dropout: float = 0.0, decay: float = 0.0, ratio: float = 1e-2, **extra: Any
+) -> list[Finding]:
+    facts = Facts(planned_steps=500, chance_loss=2.3, dropout=dropout, parameter_kind=("matrix", "vector"))
+    readings = [
+        Reading(step, 0, {
+            "loss/relative": np.float64(relative), "lr": np.array([1e-3]), "optimizer/weight_decay": np.array([decay]),
+            "update/parameter_ratio": np.array([ratio, 1.0]), **extra,
+        }, facts)
+        for step in range(1, 501)
+    ]  # fmt: skip
+    return [f for f in judged(FitOverRegularized(), readings) if f is not None]
+
+
+def test_dropout_and_decay_with_a_loss_that_stays_high() -> None:
+    assert run(0.8, dropout=0.95)[0].step == 150
+    found = run(0.8, decay=10.0)
+    assert found
+    assert "weight decay" in found[0].message
+
+
+def test_neither_alone_is_told() -> None:
+    assert not run(0.1, dropout=0.95)
+    assert not run(0.1, decay=10.0)
+    assert not run(0.8)
+    assert not run(0.8, dropout=0.5, decay=0.01)
+
+
+def test_a_network_that_fits_its_training_set_is_not_held_back() -> None:
+    far = {"accuracy/train": np.float64(0.95), "accuracy/val": np.float64(0.6)}
+    assert not run(0.8, dropout=0.95, **far)
+
+
+def test_nan_ratios_are_left_out() -> None:
+    assert not run(0.8, decay=10.0, ratio=float("nan"))
+    assert not run(float("nan"), dropout=0.95)

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lightning_diag.detectors.setup_odd_initialization import SetupOddInitialization
+from lightning_diag.errors import NotMeasurable
+from lightning_diag.probes.base import Scene
+from lightning_diag.probes.gradient import GradientProbe
+from lightning_diag.reading import Facts, Reading
+
+
+def first(net: nn.Module, step: int = 1) -> Reading:
+    probe = GradientProbe()
+    probe.attach(Scene(net, [torch.optim.SGD(net.parameters(), 0.1)], Facts()))
+    norms = np.array([float(p.detach().norm()) for p in net.parameters()])
+    return Reading(step, 0, {"weight/parameter_norm": norms}, Facts().merged(dict(probe.facts())))
+
+
+@pytest.mark.parametrize("make", [lambda: nn.Linear(64, 64), lambda: nn.Conv2d(8, 16, 3), lambda: nn.LSTM(32, 32)])
+def test_the_libraries_own_initializations_are_usual(make: object) -> None:
+    torch.manual_seed(0)
+    assert SetupOddInitialization().update(first(make())) is None  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("factor", [30.0, 0.01, 0.0])
+def test_far_larger_or_smaller_ones_are_noted(factor: float) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    with torch.no_grad():
+        for p in net.parameters():
+            p.mul_(factor)
+    found = SetupOddInitialization().update(first(net))
+    assert found is not None
+    assert str(found.severity) == "info"
+    assert found.where[0].endswith("weight")
+
+
+def test_only_the_first_step_counts() -> None:
+    with pytest.raises(NotMeasurable, match="from step 5"):
+        SetupOddInitialization().update(first(nn.Linear(8, 8), step=5))
+    with pytest.raises(NotMeasurable):
+        SetupOddInitialization().update(Reading(1, 0, {}))
