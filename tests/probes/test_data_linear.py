@@ -33,9 +33,8 @@ def test_on_digits_it_is_as_good_as_the_librarys_discriminant_analysis() -> None
     x, y = load_digits(return_X_y=True)
     x = x / 16 + 3  # an offset changes nothing
     reference = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(x[:1200], y[:1200])
-    got = scored(
-        *(torch.tensor(a) for a in (x[:1200].astype(np.float32), y[:1200], x[1200:].astype(np.float32), y[1200:])), 10
-    )
+    inputs, labels = torch.tensor(x, dtype=torch.float32), torch.tensor(y)
+    got = scored(inputs[:1200], labels[:1200], inputs[1200:], labels[1200:], 10)
     assert got["baseline/samples"] == 597
     assert got["baseline/accuracy"] == pytest.approx(reference.score(x[1200:], y[1200:]), abs=0.015)
 
@@ -44,7 +43,8 @@ def test_on_numbers_it_is_ridge_regression() -> None:
     x, y = load_diabetes(return_X_y=True, scaled=False)
     x = (x - x.mean(0)) / x.std(0)
     y = (y - y.mean()) / y.std()
-    got = scored(*(torch.tensor(a, dtype=torch.float32) for a in (x[:300], y[:300], x[300:], y[300:])))
+    inputs, targets = torch.tensor(x, dtype=torch.float32), torch.tensor(y, dtype=torch.float32)
+    got = scored(inputs[:300], targets[:300], inputs[300:], targets[300:])
     centred = x[:300] - x[:300].mean(0)
     cov = centred.T @ centred / 300
     weight = np.linalg.solve(cov + 0.1 * np.trace(cov) / 10 * np.eye(10), centred.T @ (y[:300] - y[:300].mean()) / 300)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lightning_diag.packet import Packet
-from lightning_diag.probes.base import Scene
+from lightning_diag.probes.base import Batch, Scene
 from lightning_diag.probes.gradient import GradientProbe
 from lightning_diag.reading import Facts
 
