@@ -31,8 +31,8 @@ class SanityWorseThanLinear(Detector):
     Args:
         margin: difference in accuracy; higher = later. Default 0.03.
         ratio: of squared errors. Default 1.25.
-        share: of the plan, before which a network may lag behind; 3 epochs without a plan. Default 0.25.
-        evals: validations in a row. Default 2.
+        share: of the plan, before which a network may lag behind; 3 epochs without a plan. Default 0.4.
+        evals: validations in a row, over which the gain is taken, too. Default 3.
 
     Fires when:
         a warning; critical where the network is no better than half as good as the baseline over chance near the end.
@@ -57,7 +57,7 @@ class SanityWorseThanLinear(Detector):
         ...     if found is not None:
         ...         break
         >>> step, str(found.severity)
-        (400, 'warning')
+        (600, 'warning')
 
     References:
         Hastie, Tibshirani & Friedman, The Elements of Statistical Learning, section 4.3. Karpathy, A recipe for
@@ -72,7 +72,7 @@ class SanityWorseThanLinear(Detector):
     refresh: ClassVar[bool] = True
     resolve_after: ClassVar[int | None] = 2
 
-    def __init__(self, margin: float = 0.03, ratio: float = 1.25, share: float = 0.25, evals: int = 2) -> None:
+    def __init__(self, margin: float = 0.03, ratio: float = 1.25, share: float = 0.4, evals: int = 3) -> None:
         self.margin = number("margin", margin, 0, 1)
         self.ratio = number("ratio", ratio, 1)
         self.share = number("share", share, 0, 1)
@@ -81,19 +81,19 @@ class SanityWorseThanLinear(Detector):
 
     def _reset(self) -> None:
         self._row = 0
-        self._last = math.nan  # how far behind at the validation before
-        self._last_step = 0
+        self._past: list[list[float]] = []  # step, and how far behind, of the last validations
 
     def update(self, reading: Reading) -> Finding | None:
         """Judge a validation pass."""
         behind, limit, text = self._compared(reading)
-        gain = (self._last - behind) / max(1, reading.step - self._last_step)
-        self._last, self._last_step = behind, reading.step
+        self._past = [*self._past, [reading.step, behind]][-self.evals :]
+        step, before = self._past[0]
+        gain = (before - behind) / max(1.0, reading.step - step)
         planned = reading.facts.planned_steps
         if (planned and reading.step < self.share * planned) or (not planned and reading.epoch < 3):
             raise NotMeasurable("a network may lag behind this early")
         left = max(0, (planned or 2 * reading.step) - reading.step)
-        catching_up = not math.isnan(gain) and behind - left * gain <= 0
+        catching_up = behind - left * gain <= 0
         self._row = self._row + 1 if behind > limit and not catching_up else 0
         if self._row < self.evals:
             return None

@@ -26,7 +26,7 @@ def passes(own: Sequence[float], linear: float = 0.93, n: float = 400) -> list[F
 
 def test_a_network_that_stays_behind_is_told_and_one_that_is_level_or_ahead_is_not() -> None:
     found = [f for f in passes([0.6] * 10) if f is not None]
-    assert found[0].step == 400
+    assert found[0].step == 600
     assert str(found[0].severity) == "warning"
     assert not any(passes([0.92] * 10))
     assert not any(passes([0.97] * 10))
