@@ -78,7 +78,7 @@ class DataLabelsShifted(Detector):
         shares = reading.vector("data/class_r2")
         if agreement is None or shares is None:
             raise NotMeasurable("neither tokens with targets nor classes on train and validation have passed")
-        if not np.nanmean(shares) > TELLING:
+        if not np.isfinite(shares).any() or not np.nanmean(shares) > TELLING:
             raise NotMeasurable("the classes' mean inputs don't differ")
         self._row = self._row + 1 if agreement < self.agree else 0
         if self._row < 2:

@@ -22,8 +22,7 @@ class SanityWorseThanLinear(Detector):
     Formula:
         accuracy of linear discriminant analysis less the network's above ``max(margin, 3 se)`` with the binomial
         standard error ``se``; for squared error: the network's validation loss above ``ratio`` times that of ridge
-        regression. In ``evals`` validations in a row, from ``share`` of the plan on, while the network doesn't gain
-        enough to get there within what is left.
+        regression. In ``evals`` validations in a row, from ``share`` of the plan on.
 
     Reads:
         ``baseline/accuracy baseline/error baseline/samples``, ``accuracy/val``, ``loss/val``.
@@ -35,7 +34,8 @@ class SanityWorseThanLinear(Detector):
         evals: validations in a row, over which the gain is taken, too. Default 3.
 
     Fires when:
-        a warning; critical where the network is no better than half as good as the baseline over chance near the end.
+        a warning; info while the network gains so much over these validations that it would be level within twice the
+        plan: then it only needs more time.
 
     False alarms:
         Inputs that are augmented or of which the network sees a part only. Measured: `docs/accuracy.md`.
@@ -92,15 +92,16 @@ class SanityWorseThanLinear(Detector):
         planned = reading.facts.planned_steps
         if (planned and reading.step < self.share * planned) or (not planned and reading.epoch < 3):
             raise NotMeasurable("a network may lag behind this early")
-        left = max(0, (planned or 2 * reading.step) - reading.step)
-        catching_up = behind - left * gain <= 0
-        self._row = self._row + 1 if behind > limit and not catching_up else 0
+        self._row = self._row + 1 if behind > limit else 0
         if self._row < self.evals:
             return None
+        left = 2 * (planned or reading.step) - reading.step
+        slow = behind - left * gain <= 0
         return self.found(
             reading,
-            Severity.WARNING,
-            f"{text} (limit {limit:.3g}), and has been behind for {self._row} validations.",
+            Severity.INFO if slow else Severity.WARNING,
+            f"{text} (limit {limit:.3g}), and has been behind for {self._row} validations"
+            f"{', but catches up' if slow else ''}.",
             evidence={"value": behind, "limit": limit, "samples": reading.scalar("baseline/samples") or 0.0},
             advice=(
                 "feed the network the very inputs of the linear model, without augmentation, dropout and weight decay: "
