@@ -13,7 +13,10 @@ from lightning_diag.signals import SIGNALS, Signal
 
 Array = NDArray[np.float64]
 Parts = Mapping[int, Array]
-BY_RANK = {"loss/train": "rank/loss"}  # merged signals of a sampled step that are kept process by process, too
+BY_RANK = {
+    "loss/train": "rank/loss",
+    "grad/norm": "rank/grad_norm",
+}  # merged signals of a sampled step that are kept process by process, too
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,10 @@ def merged(parts: Mapping[int, Landed], replicas: Sequence[int]) -> Landed:
         elif len(there) == len(replicas):
             values[name] = np.asarray(np.sqrt(np.sum([part**2 for part in there.values()], axis=0)))
     for name, by_rank in BY_RANK.items():
-        if name in values and len(first.values) > 1:
+        if name in values and len(first.values) > 1 and not (first.sharded and SIGNALS[name].merge == "norm"):
             scalars = {r: p.values[name] for r, p in parts.items() if name in p.values and not p.values[name].shape}
-            values[by_rank] = _by_rank(scalars, len(replicas))
+            if len(scalars) == len(replicas):
+                values[by_rank] = _by_rank(scalars, len(replicas))
     _derive(values)
     rounded = {name: value.astype(np.float32).astype(np.float64) for name, value in values.items()}
     return Landed(

@@ -49,7 +49,7 @@ CAUSES: tuple[Pattern, ...] = (
         "non-finite",
         "a value stopped being finite",
         {"loss/non-finite": 3.0, "gradients/non-finite": 3.0, "activations/non-finite": 3.0, "data/non-finite": 3.5},
-        _NUMERIC,
+        (*_NUMERIC, "system/rank-divergence"),
         "replay the batch named in the finding alone, in float32: if it fails again the data or the operation named is "
         "at fault, if it passes the weights had already blown up, so lower the learning rate",
     ),
@@ -234,6 +234,22 @@ CAUSES: tuple[Pattern, ...] = (
         (),
         "train 100 steps with overfit_batches=1 (one batch again and again) and compare the speed: what is won is what "
         "loading costs; then raise num_workers until nothing is won any more",
+    ),
+    Pattern(
+        "ranks-disagree",
+        "the processes don't train one model on one set of data",
+        {"system/rank-divergence": 2.5, "system/same-data-on-ranks": 1.5},
+        ("loss/spike", "loss/diverging", "loss/oscillating", "loss/plateau"),
+        "train 50 steps in one process with the same global batch: if the loss now does what it should, compare on "
+        "each process the first sample's id and one weight's sum before and after a step",
+    ),
+    Pattern(
+        "slow-process",
+        "one process keeps the others waiting",
+        {"system/straggler": 1.5},
+        (),
+        "start the processes in another order (other ranks on other devices): if another one is late now, it is the "
+        "machine or the card, otherwise its part of the data",
     ),
     Pattern(
         "memory-leak",

@@ -33,6 +33,7 @@ class Facts:
         world_size: number of processes.
         strategy: class name of Lightning's strategy.
         sharded: whether parameters are spread over processes.
+        replicas: for each process the part of the data it trains on; empty with one process.
         device: device type of the module, such as ``cpu`` or ``cuda``.
         task: ``classification``, ``regression``, ``language-model`` or None.
         loss_kind: ``cross-entropy``, ``mse``, ``l1``, ``bce`` ... when the loss was *recomputed and matched*.
@@ -67,6 +68,7 @@ class Facts:
     world_size: int = 1
     strategy: str | None = None
     sharded: bool = False
+    replicas: tuple[int, ...] = ()
     device: str | None = None
     task: str | None = None
     loss_kind: str | None = None

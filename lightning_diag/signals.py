@@ -172,6 +172,11 @@ SIGNALS: dict[str, Signal] = _table(
     # several processes: one entry each
     Signal("rank/wait_s", "s", "rank", "ranks", (), "seconds of waiting for a batch in each process, (R,)"),
     Signal("rank/forward_s", "s", "rank", "ranks", (), "seconds from the batch to its loss in each process, (R,)"),
+    Signal("rank/weights", "1", "rank", "ranks", (), "(R, 5): turn, halves of a hash, norm, +-1 projection of weights"),
+    Signal("rank/batch_hash", "1", "rank", "ranks", (), "(R, 8): halves of hashes of a batch's first 4 samples"),
+    Signal(
+        "rank/grad_norm", "loss/weight", "rank", "ranks", (), "gradient norm each process has after reduction, (R,)"
+    ),
     Signal("rank/loss", "loss", "rank", "ranks", (), "training loss of each process, (R,)"),
     # the pack itself
     Signal("system/overhead_frac", "1", None, "host", _V, "own host time over step time since the start"),

@@ -146,13 +146,13 @@ def test_info_makes_no_cause_but_tips_the_scale() -> None:
 
 
 def test_a_rule_without_a_cause_is_a_note_and_leads_the_verdict() -> None:
-    loose = found("system/straggler", severity=Severity.WARNING)
+    loose = found("my/own", severity=Severity.WARNING)
     diagnosis = diagnose([loose], RAN)
     assert (diagnosis.causes, diagnosis.notes) == ((), (loose,))
     assert diagnosis.severity == Severity.WARNING
     assert not diagnosis.healthy
     assert diagnosis.verdict == (
-        "WARNING: system/straggler holds. No known cause explains it (1 check ran, 1 could not be judged)."
+        "WARNING: my/own holds. No known cause explains it (1 check ran, 1 could not be judged)."
     )
 
 
@@ -209,7 +209,7 @@ def test_the_verdict_names_the_place() -> None:
 
 # ---------------------------------------------------------------------------------------------- properties
 
-_RULES = sorted({rule for p in CAUSES for rule in (*p.points, *p.explains)} | {"system/straggler"})
+_RULES = sorted({rule for p in CAUSES for rule in (*p.points, *p.explains)} | {"my/own"})
 _FINDINGS = st.lists(
     st.builds(
         found,

@@ -47,6 +47,9 @@ from lightning_diag.detectors.sanity_worse_than_linear import SanityWorseThanLin
 from lightning_diag.detectors.setup_odd_initialization import SetupOddInitialization
 from lightning_diag.detectors.system_input_bound import SystemInputBound
 from lightning_diag.detectors.system_memory_growth import SystemMemoryGrowth
+from lightning_diag.detectors.system_rank_divergence import SystemRankDivergence
+from lightning_diag.detectors.system_same_data_on_ranks import SystemSameDataOnRanks
+from lightning_diag.detectors.system_straggler import SystemStraggler
 from lightning_diag.detectors.update_frozen import UpdateFrozen
 from lightning_diag.detectors.update_too_large import UpdateTooLarge
 from lightning_diag.detectors.update_too_small import UpdateTooSmall
@@ -99,6 +102,9 @@ __all__ = [
     "SetupOddInitialization",
     "SystemInputBound",
     "SystemMemoryGrowth",
+    "SystemRankDivergence",
+    "SystemSameDataOnRanks",
+    "SystemStraggler",
     "UpdateFrozen",
     "UpdateTooLarge",
     "UpdateTooSmall",

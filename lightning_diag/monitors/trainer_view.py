@@ -25,6 +25,7 @@ def scene(trainer: Any, module: nn.Module, observe: Callable[[Any, Any, Any], Ob
     """Return what probes need of this trainer and module."""
     automatic = bool(getattr(module, "automatic_optimization", True))
     optimizers = [_raw(opt) for opt in trainer.optimizers]
+    world = int(getattr(trainer, "world_size", 1))
     facts = Facts(
         accumulate=accumulate(trainer),
         clip_val=_clip(trainer),
@@ -32,8 +33,9 @@ def scene(trainer: Any, module: nn.Module, observe: Callable[[Any, Any, Any], Ob
         precision=str(getattr(trainer, "precision", "") or "") or None,
         optimizers=tuple(type(opt).__name__ for opt in optimizers),
         automatic_optimization=automatic,
-        world_size=int(getattr(trainer, "world_size", 1)),
+        world_size=world,
         strategy=type(trainer.strategy).__name__,
+        replicas=ranks.replicas(trainer, world) if world > 1 else (),
         device=_device(module).type,
     )
     return Scene(
@@ -44,7 +46,8 @@ def scene(trainer: Any, module: nn.Module, observe: Callable[[Any, Any, Any], Ob
         lambda opt: inverse_scale(trainer, opt),
         observe,
         lambda: loaders(trainer),
-        ranks.engine_norm(trainer),
+        engine_norm=ranks.engine_norm(trainer),
+        replicated=not getattr(trainer.strategy, "_model_averaging_period", None),
     )
 
 

@@ -47,6 +47,7 @@ class Scene:
             unscaled.
         observe: the user's own ``observe`` callable.
         loaders: returns the training and the validation loaders, as far as they exist by then.
+        replicated: whether processes that share no shards are meant to have equal weights after every step.
         clock: adds up how long batches are waited for.
         engine_norm: returns the global gradient norm of the step as the strategy's engine knows it; None = no engine.
     """
@@ -59,6 +60,7 @@ class Scene:
     observe: Callable[[Any, Any, Any], Observation | None] | None = None
     loaders: Callable[[], tuple[tuple[Loader, ...], tuple[Loader, ...]]] = lambda: ((), ())
     engine_norm: Callable[[], Tensor | float | None] | None = None
+    replicated: bool = True
     clock: Clock = field(default_factory=Clock)
 
 

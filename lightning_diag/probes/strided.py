@@ -11,7 +11,7 @@ from torch import Tensor
 ELEMENTS = 1024  # relative standard error of a root mean square of Gaussian values: sqrt(1 / (2 n)) = 2.2 %
 
 
-def strided_view(tensor: Tensor, elements: int = ELEMENTS) -> Tensor:
+def strided_view(tensor: Tensor, elements: int = ELEMENTS, offset: int = 0) -> Tensor:
     """Return a view of at most ``elements`` elements, evenly strided through the tensor's memory, shape ``(n,)``.
 
     The stride shares no factor with the last dimension, so the sample walks through all columns instead of down one.
@@ -31,7 +31,7 @@ def strided_view(tensor: Tensor, elements: int = ELEMENTS) -> Tensor:
     stride = -(-n // elements)
     while gcd(stride, tensor.shape[-1]) != 1:
         stride += 1
-    return flat[::stride]
+    return flat[offset % stride :: stride]
 
 
 class Samples:

@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable
@@ -299,7 +300,8 @@ class Uneven(Data):
         return size - 56 if few and self.trainer.global_rank else size
 
     def train_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(data(self._size(self.train, 256)), batch_size=8)
+        assert self.trainer is not None
+        return DataLoader(data(self._size(self.train, 256), seed=self.trainer.global_rank), batch_size=8)
 
     def val_dataloader(self) -> DataLoader[Any]:
         return DataLoader(data(self._size(self.val, 64), seed=1), batch_size=8)
@@ -419,6 +421,92 @@ def launched(folder: Path) -> None:
 @case
 def spawned(folder: Path) -> None:
     fit(folder, strategy="ddp_spawn")
+
+
+class Tampered(Net):
+    """The second process changes its weights by a millionth after step 20."""
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self.trainer.global_rank == 1 and self.trainer.global_step == 20:
+            with torch.no_grad():
+                for parameter in self.parameters():
+                    parameter.add_(1e-6)
+
+
+class Repeated(Data):
+    """Every process loads the same batches."""
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(data(), batch_size=8)
+
+
+class Late(Data):
+    """The second process waits for its samples."""
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        assert self.trainer is not None
+        return DataLoader(LateData(self.trainer.global_rank), batch_size=8)
+
+
+class LateData(torch.utils.data.Dataset[Any]):
+    """Samples that take 3 ms each on the second process."""
+
+    def __init__(self, rank: int) -> None:
+        self.data, self.rank = data(640, seed=rank), rank
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, i: int) -> Any:
+        time.sleep(0.003 * self.rank)
+        return self.data[i]
+
+
+class Heavy(Net):
+    """The second process computes for 20 ms more; all take 10 ms."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        time.sleep(0.01 + 0.02 * self.trainer.global_rank)
+        return super().training_step(batch, batch_idx)
+
+
+class NotANumber(Net):
+    """The second process's loss is not a number in step 12."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        loss = super().training_step(batch, batch_idx)
+        bad = self.trainer.global_rank == 1 and self.trainer.global_step == 11
+        return loss * float("nan") if bad else loss
+
+
+@case
+def healthy(folder: Path) -> None:
+    fit(folder, Net(lr=0.01), datamodule=Data(), max_steps=160)
+
+
+@case
+def tampered(folder: Path) -> None:
+    fit(folder, Tampered(lr=0.01), max_steps=48)
+
+
+@case
+def same_data(folder: Path) -> None:
+    fit(folder, Net(lr=0.01), datamodule=Repeated(), max_steps=32)
+
+
+@case
+def late(folder: Path) -> None:
+    fit(folder, Net(lr=0.01), datamodule=Late(), max_steps=48)
+
+
+@case
+def heavy(folder: Path) -> None:
+    fit(folder, Heavy(lr=0.01), max_steps=48)
+
+
+@case
+def not_a_number(folder: Path) -> None:
+    fit(folder, NotANumber(lr=0.01))
 
 
 def main() -> None:

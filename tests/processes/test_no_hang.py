@@ -33,7 +33,8 @@ def test_fewer_batches_in_step_validate_at_other_steps(runs: dict[str, Run]) -> 
 def test_fewer_batches_out_of_step_end_earlier(runs: dict[str, Run]) -> None:
     assert steps(runs["uneven_train"]) == [("fit", 64), ("fit", 50)]
     assert seen(runs["uneven_train"]) == list(range(1, 65))
-    assert len(runs["uneven_train"][0]["findings"]) == 0
+    rules = {f["rule"]: f["severity"] for f in runs["uneven_train"][0]["findings"] if f["severity"] != "info"}
+    assert rules == {"system/rank-divergence": "warning"}  # each trains its own copy by hand
 
 
 def test_fewer_validation_batches_count_as_what_they_are(runs: dict[str, Run]) -> None:

@@ -16,6 +16,7 @@ EXACT = (
 COUNTS = ("class/support", "class/right", "class/predicted", "class/confusion", "val/samples", "grad/missing", "lr")
 
 
+BETWEEN = ("system/rank-divergence", "system/same-data-on-ranks", "system/straggler")  # judged with two only
 PAIRS = (
     ("one_process", "two_processes"),
     ("one_process", "fsdp2"),
@@ -64,7 +65,7 @@ def test_the_same_weights_and_findings_on_every_rank(runs: dict[str, Run], lone:
         assert rank["failed"] == {}
         for told in ("findings", "verdict", "skipped", "ran"):
             assert rank[told] == ranks[0][told]
-        assert rank["ran"] == one["ran"]
+        assert {rule for rule in rank["ran"] if rule not in BETWEEN} == {*one["ran"]}
         for mine, theirs in zip(rank["findings"], one["findings"], strict=True):
             for told in ("rule", "severity", "where", "first_step", "status", "count"):
                 assert mine[told] == theirs[told]
