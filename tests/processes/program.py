@@ -301,7 +301,7 @@ class Uneven(Data):
 
     def train_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None
-        return DataLoader(data(self._size(self.train, 256), seed=self.trainer.global_rank), batch_size=8)
+        return DataLoader(data(self._size(self.train, 256), seed=10 + self.trainer.global_rank), batch_size=8)
 
     def val_dataloader(self) -> DataLoader[Any]:
         return DataLoader(data(self._size(self.val, 64), seed=1), batch_size=8)
@@ -452,7 +452,7 @@ class LateData(torch.utils.data.Dataset[Any]):
     """Samples that take 3 ms each on the second process."""
 
     def __init__(self, rank: int) -> None:
-        self.data, self.rank = data(640, seed=rank), rank
+        self.data, self.rank = data(640, seed=10 + rank), rank
 
     def __len__(self) -> int:
         return len(self.data)
