@@ -68,7 +68,7 @@ class GradientProbe(Probe):
         self._samples = [Samples(self._held(tensors)) for tensors in self._tensors]
         self._share = [self._shares(tensors) for tensors in self._tensors]
         self._blow_up = [samples.blow_up(self._device) for samples in self._samples]
-        self._watch_carried = not self._sharded and (scene.automatic or len(self._optimizers) == 1)
+        self._watch_carried = scene.automatic or len(self._optimizers) == 1
         self._measure_after = not scene.automatic or bool(scene.facts.clip_val)
         return {}
 
@@ -88,17 +88,17 @@ class GradientProbe(Probe):
     def loss(self, batch: Batch) -> None:
         if not self._optimizers or not self._watch_carried or self._carried is not None:
             return  # with several optimizers stepped by hand, one's gradients may wait while another's are made
-        left = [p.grad for tensors in self._tensors for p in tensors if p.grad is not None]
-        zero = torch.zeros((), device=self._device, dtype=torch.float32)
-        self._carried = total_norm(l2_norms(left, self._device)) if left else zero
+        if all(p.grad is None for tensors in self._tensors for p in tensors):
+            self._carried = torch.zeros((), device=self._device, dtype=torch.float32)
+        else:
+            self._carried = total_norm(torch.cat([self._norms_now(k) for k in range(len(self._tensors))]))
 
     def before_update(self, optimizer: int) -> None:
         if not self._optimizers:
             return
-        grads = self._gradients(optimizer)
-        norms = l2_norms(grads, self._device)
+        grads = [p.grad for p in self._tensors[optimizer]]
+        norms = self._norms_now(optimizer)
         factor = self._scene.inverse_scale(self._scene.optimizers[optimizer])
-        norms = norms * self._share[optimizer] if self._sharded else norms
         self._norms[optimizer] = norms if factor is None else norms * factor
         self._missing[optimizer] = [float(grad is None) for grad in grads]
         if grads:
@@ -110,8 +110,7 @@ class GradientProbe(Probe):
         if optimizer not in self._weights:
             return
         if self._measure_after:
-            clipped = l2_norms(self._gradients(optimizer), self._device)
-            self._clipped[optimizer] = clipped * self._share[optimizer] if self._sharded else clipped
+            self._clipped[optimizer] = self._norms_now(optimizer)
         before = self._weights.pop(optimizer)
         change = torch.linalg.vector_norm(self._samples[optimizer].rows(1) - before, dim=1)
         weight = torch.linalg.vector_norm(before, dim=1)
@@ -180,9 +179,13 @@ class GradientProbe(Probe):
             return "the processes hold parameters as summands"
         return None
 
-    def _gradients(self, optimizer: int) -> list[Tensor | None]:
+    def _norms_now(self, optimizer: int) -> Tensor:
+        """Norms of its gradients ``(P,)``, or of this process's part of them."""
         grads = [p.grad for p in self._tensors[optimizer]]
-        return [None if g is None else shard_of(g) for g in grads] if self._sharded else grads
+        if not self._sharded:
+            return l2_norms(grads, self._device)
+        shards = [None if grad is None else shard_of(grad) for grad in grads]
+        return l2_norms(shards, self._device) * self._share[optimizer]
 
     def _held(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         return [shard_of(t.detach()) for t in tensors] if self._sharded else list(tensors)
