@@ -88,12 +88,8 @@ def _curves(following: Following, width: int, blocks: str) -> RenderableType:
     table.add_column(no_wrap=True, style="dim")
     for signal, curve in following.curves.items():
         if curve.values:
-            table.add_row(
-                NAMES[signal],
-                sparkline(curve.steps, curve.values, following.step, width, blocks),
-                f"{curve.last:.4g}",
-                _range(curve),
-            )
+            line = sparkline(curve.steps, curve.values, following.step, width, blocks, decades=signal != "lr")
+            table.add_row(NAMES[signal], line, f"{curve.last:.4g}", _range(curve))
     return table if table.row_count else Text("no reading yet", "dim")
 
 

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII = "_.-~=+*#"
-LOG_RATIO = 100.0  # positive values that span more than this are drawn in decades
+LOG_RATIO = 10.0  # positive values that span more than this may be drawn in decades
 
 
-def sparkline(steps: Sequence[int], values: Sequence[float], end: int, width: int, blocks: str = BLOCKS) -> str:
+def sparkline(
+    steps: Sequence[int], values: Sequence[float], end: int, width: int, blocks: str = BLOCKS, *, decades: bool = True
+) -> str:
     """Return ``width`` signs over the steps 1 to ``end``, so that curves below each other have one axis.
 
     A sign stands for the highest value of its steps (spikes stay visible), for the one before where there is none, and
-    is ``!`` where one wasn't finite. Positive values that span more than a factor of 100 are drawn in decades.
+    is ``!`` where one wasn't finite.
 
     Args:
         steps: rising, from 1.
@@ -22,18 +24,21 @@ def sparkline(steps: Sequence[int], values: Sequence[float], end: int, width: in
         end: last step of the axis.
         width: signs.
         blocks: signs from low to high.
+        decades: draw positive values that span more than a factor of 10 on a logarithmic scale.
 
     >>> sparkline(range(1, 9), [1, 2, 3, 4, 5, 6, 7, 8], 8, 8)
     '▁▂▃▄▅▆▇█'
     >>> sparkline([1, 2, 5, 6], [1, 1, 9, 1], 6, 3), sparkline([2, 4], [1.0, math.nan], 4, 4), sparkline([], [], 4, 4)
     ('▁▁█', ' ▁▁!', '')
+    >>> sparkline([1, 2, 3], [1, 10, 100], 3, 3), sparkline([1, 2, 3], [1, 10, 100], 3, 3, decades=False)
+    ('▁▅█', '▁▁█')
     """
     if not values:
         return ""
     columns = _columns(steps, values, max(end, steps[-1]), width)
     finite = [x for x in columns if x is not None and math.isfinite(x)]
     low, high = min(finite, default=0.0), max(finite, default=0.0)
-    if low > 0 and high > LOG_RATIO * low:
+    if decades and low > 0 and high > LOG_RATIO * low:
         columns = [math.log(x) if x is not None and math.isfinite(x) else x for x in columns]
         low, high = math.log(low), math.log(high)
     return "".join(" " if x is None else _sign(x, low, high, blocks) for x in columns)

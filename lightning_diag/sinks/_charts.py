@@ -97,7 +97,13 @@ SECTIONS: tuple[Section, ...] = (
             _line("How well features tell a domain (0.5 = not)", "domain/probe_auc/max"),
         ),
     ),
-    Section("What we cost", (_line("Own share of step time", "system/overhead_frac"),)),
+    Section(
+        "Time",
+        (
+            _line("Share of step time spent waiting for data", "time/wait_frac"),
+            _line("Our own share of step time", "system/overhead_frac"),
+        ),
+    ),
 )
 
 SHOWN = frozenset(key for section in SECTIONS for panel in section.panels for key in panel.keys)
