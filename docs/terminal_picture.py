@@ -27,9 +27,7 @@ def draw(run_dir: Path, target: Path) -> None:
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(frame(load(run_dir), following, WIDTH))
     svg = _REMOTE_FONTS.sub("", console.export_svg(title="lightning-diag watch", unique_id="watch"))
-    svg = svg.replace("Fira Code", "ui-monospace, DejaVu Sans Mono, Menlo, Consolas").replace(
-        str(run_dir), run_dir.name
-    )
+    svg = svg.replace("Fira Code", "ui-monospace, DejaVu Sans Mono, Menlo, Consolas")
     target.write_text(re.sub(r"[ \t]+\n", "\n", svg), encoding="utf-8")
 
 
