@@ -71,6 +71,7 @@ class Exchange:
 
     Attributes:
         stop_step: optimizer step after which all processes are to stop; None = go on.
+        plan: optimizer step from which on every how many steps are sampled; None = as it is.
         lost: processes that were left behind, with the reason (known to rank 0).
     """
 
@@ -80,6 +81,7 @@ class Exchange:
         self.rank = rank
         self.replicas = tuple(replicas)
         self.stop_step: int | None = None
+        self.plan: tuple[int, int] | None = None
         self.lost: dict[int, str] = {}
         self._store = store
         self._tell = tell
@@ -136,6 +138,12 @@ class Exchange:
             self.stop_step = step
             self._guarded(lambda: self._publish([]))
 
+    def sample(self, step: int, interval: int) -> None:
+        """Ask all processes to sample at another interval from a step on that lies ahead; rank 0 decides."""
+        if self.rank == 0:
+            self.plan = (step, interval)
+            self._guarded(lambda: self._publish([]))
+
     # ------------------------------------------------------------------ rank 0
 
     def _merge(self) -> list[Landed]:
@@ -179,7 +187,7 @@ class Exchange:
 
     def _publish(self, parts: Iterable[Landed]) -> None:
         taken = tuple(stream.flights for stream in self._streams)
-        flight = Flight(tuple(parts), self._over, taken=taken, stop=self.stop_step)
+        flight = Flight(tuple(parts), self._over, taken=taken, stop=self.stop_step, plan=self.plan)
         self._store.set(f"all/{self._read}", encode(flight))
         self._read += 1
         keep = max(min(self._acknowledged.values(), default=self._read), self._read - 2 * LAG)
@@ -219,7 +227,7 @@ class Exchange:
             self._read += 1
             self._taken = flight.taken[self.rank] if flight.taken else self._taken
             self._over = flight.end
-            self.stop_step = flight.stop
+            self.stop_step, self.plan = flight.stop, flight.plan
             found += flight.parts
         return found
 

@@ -14,8 +14,11 @@ GRACE_S = 0.5  # seconds of own time the denser start may take before the budget
 DENSE_S = 1.0  # seconds of training in which every step is sampled, within that
 EARLY_SHARE = 0.02  # share of step time the rest of the start may take: slow steps make half a second last long
 DENSE_STEPS = 32  # steps sampled at the start when ranks must agree without a clock
-RANKS_INTERVAL = 32  # and the interval after them
+RANKS_INTERVAL = 32  # and the interval after them, until they agree on another
+RANKS_SETTLED = 8  # samples after that before another is asked for
 MAX_INTERVAL = 1000
+MAX_RANKS_INTERVAL = 512
+LOWER = 0.35  # share of the present interval under which processes agree on a shorter one: half of it, and some room
 HEADROOM = (
     0.8  # share of the budget to plan for: caches that a sample emptied cost the user's code time nobody measures
 )
@@ -29,7 +32,8 @@ class Schedule:
     A given ``every_n_steps`` is kept. ``auto`` samples every step in the first second of training, may take 2 % of step
     time until half a second is spent, and ``budget`` from then on: one in every
     ``ceil(cost of a sampled step / (what is left of the budget * step time))`` steps. With several processes clocks
-    differ, so ``auto`` is dense for 32 steps and every 32 after.
+    differ, so ``auto`` is dense for 32 steps and every 32 after, until the first process asks for a power of two that
+    keeps the budget (:meth:`wanted`) and all follow it from one step on (:meth:`agree`).
 
     Args:
         every_n_steps: ``auto`` or a number of steps, at least 1.
@@ -60,6 +64,9 @@ class Schedule:
         self._late_s = math.nan
         self._step_s = math.nan
         self._samples = 0
+        self._agreed = (0, RANKS_INTERVAL)  # the step from which several processes take the interval, and it
+        self._before = RANKS_INTERVAL
+        self._settled = 0  # samples at the last agreement
         self._device: dict[bool, deque[float]] = {kind: deque(maxlen=DEVICE_STEPS) for kind in (False, True)}
 
     def due(self, step: int) -> bool:
@@ -96,7 +103,7 @@ class Schedule:
             return
         self._sample_s = _mean(self._sample_s, spent_s)
         self._samples += 1
-        self.interval = self._chosen()
+        self.interval = self._chosen(step)
         self.next = step + self.interval
 
     def late(self, seconds: float, steps: int) -> None:
@@ -120,16 +127,36 @@ class Schedule:
             return math.nan
         return max(0.0, median(sampled) - median(plain))
 
-    def _chosen(self) -> int:
+    def wanted(self) -> int | None:
+        """Return the interval that keeps the budget of several processes, where it is clearly another; else None."""
+        if self.every_n_steps != "auto" or self.world_size < 2 or self._samples < DENSE_STEPS + RANKS_SETTLED:
+            return None
+        if self._samples < self._settled + RANKS_SETTLED:
+            return None
+        needed, present = self._affordable(HEADROOM * self.budget), self._agreed[1]
+        power = min(1 << (needed - 1).bit_length(), MAX_RANKS_INTERVAL)
+        return power if power > present or needed <= LOWER * present else None
+
+    def agree(self, step: int, interval: int) -> None:
+        """Take another interval from the first sampled step on that isn't before ``step``."""
+        if (step, interval) != self._agreed:
+            self._before, self._agreed, self._settled = self._agreed[1], (step, interval), self._samples
+
+    def _chosen(self, step: int) -> int:
         if isinstance(self.every_n_steps, int):
             return self.every_n_steps
         if self.world_size > 1:
-            return 1 if self._samples < DENSE_STEPS else RANKS_INTERVAL
+            if self._samples < DENSE_STEPS:
+                return 1
+            return self._agreed[1] if step >= self._agreed[0] else self._before
         share = HEADROOM * self.budget
         if self.spent_s < GRACE_S:
             if self.elapsed_s < DENSE_S:
                 return 1
             share = max(share, EARLY_SHARE)
+        return self._affordable(share)
+
+    def _affordable(self, share: float) -> int:
         plain = sum(s for s in (self._plain_s, self._late_s) if not math.isnan(s))
         left = max(share * self._step_s - plain, 0.5 * share * self._step_s, 1e-9)
         return min(MAX_INTERVAL, max(1, math.ceil((self._sample_s - plain) / left)))
@@ -137,13 +164,14 @@ class Schedule:
     def state_dict(self) -> dict[str, Any]:
         """Return plain data."""
         return {"interval": self.interval, "next": self.next, "samples": self._samples, "spent_s": self.spent_s,
-                "elapsed_s": self.elapsed_s}  # fmt: skip
+                "elapsed_s": self.elapsed_s, "agreed": self._agreed[1]}  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take it back."""
         self.interval = int(state["interval"])
         self.next = int(state["next"])
         self._samples = int(state["samples"])
+        self._agreed = (0, int(state.get("agreed", RANKS_INTERVAL)))
         self.spent_s = float(state["spent_s"])
         self.elapsed_s = float(state["elapsed_s"])
 

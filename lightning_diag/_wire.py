@@ -25,6 +25,7 @@ class Flight:
         read: merged flights the sender has read.
         taken: of a merged flight: flights taken from each rank.
         stop: of a merged flight: step after which all are to stop.
+        plan: of a merged flight: from which step on every how many steps are sampled.
     """
 
     parts: tuple[Landed, ...] = ()
@@ -32,6 +33,7 @@ class Flight:
     read: int = 0
     taken: tuple[int, ...] = ()
     stop: int | None = None
+    plan: tuple[int, int] | None = None
 
 
 def encode(flight: Flight) -> bytes:
@@ -41,7 +43,8 @@ def encode(flight: Flight) -> bytes:
     >>> decode(encode(Flight((part,), stop=9))) == Flight((part,), stop=9)
     True
     """
-    head: dict[str, Any] = {"end": flight.end, "read": flight.read, "taken": flight.taken, "stop": flight.stop}
+    head: dict[str, Any] = {"end": flight.end, "read": flight.read, "taken": flight.taken}
+    head |= {"stop": flight.stop, "plan": flight.plan}
     head["parts"] = [
         [p.step, p.epoch, p.batch_idx, p.stage, [[n, np.shape(v)] for n, v in p.values.items()], p.learned, p.sharded]
         for p in flight.parts
@@ -65,7 +68,8 @@ def decode(data: bytes) -> Flight:
             values[name] = numbers[start:end].reshape(shape)
             start = end
         parts.append(Landed(step, epoch, batch_idx, stage, values, _tuples(learned), sharded))
-    return Flight(tuple(parts), head["end"], head["read"], tuple(head["taken"]), head["stop"])
+    plan = None if head["plan"] is None else (head["plan"][0], head["plan"][1])
+    return Flight(tuple(parts), head["end"], head["read"], tuple(head["taken"]), head["stop"], plan)
 
 
 def _tuples(data: Any) -> Any:

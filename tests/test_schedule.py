@@ -66,6 +66,43 @@ def test_ranks_agree_without_a_clock() -> None:
     assert drive(slow, 300, step_s=1.0, sample_s=0.9) == drive(fast, 300, step_s=1.0, sample_s=1e-6)
 
 
+def agreeing(steps: int, *, step_s: float, costs: tuple[float, float], budget: float = 0.01) -> list[list[int]]:
+    """Two processes, of which the first decides and the second hears of it 10 steps later."""
+    pair = [Schedule("auto", budget, world_size=2) for _ in costs]
+    sampled: list[list[int]] = [[], []]
+    news: tuple[int, int, int] | None = None
+    for step in range(1, steps + 1):
+        for rank, (schedule, cost) in enumerate(zip(pair, costs, strict=True)):
+            due = schedule.due(step)
+            schedule.done(step, sampled=due, own_s=cost if due else 0.0, step_s=step_s + (cost if due else 0.0))
+            if due:
+                sampled[rank].append(step)
+                wanted = schedule.wanted() if rank == 0 else None
+                if wanted is not None:
+                    news = (step, step + max(2 * schedule.interval, 16), wanted)
+                if news is not None and step >= news[0] + 10 * rank:
+                    schedule.agree(*news[1:])
+    return sampled
+
+
+@pytest.mark.parametrize(("cost", "interval"), [(5e-5, 1), (0.002, 32), (0.02, 256), (9.0, 512)])
+def test_ranks_keep_the_budget_at_steps_they_agree_on(cost: float, interval: int) -> None:
+    first, second = agreeing(8000, step_s=0.01, costs=(cost, 0.0))
+    assert first == second
+    assert first[-1] - first[-2] == interval
+    assert first[:32] == list(range(1, 33))
+
+
+def test_ranks_do_not_change_their_mind_over_a_little() -> None:
+    schedule = Schedule(world_size=2)
+    drive(schedule, 400, step_s=0.01, sample_s=0.0025)
+    assert schedule.wanted() is None  # every 32nd is asked for, and taken
+    schedule.agree(401, 64)
+    assert schedule.wanted() is None
+    drive(schedule, 2000, step_s=0.01, sample_s=0.0028)
+    assert schedule.wanted() is None
+
+
 def test_resume_goes_on_where_it_was() -> None:
     one, two = Schedule(7), Schedule(7)
     drive(one, 10, step_s=1.0, sample_s=0.1)

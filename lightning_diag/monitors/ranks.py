@@ -11,6 +11,9 @@ from torch.distributed.distributed_c10d import PrefixStore, _get_default_store
 
 from lightning_diag._exchange import Exchange
 from lightning_diag._guard import Guard
+from lightning_diag._schedule import Schedule
+
+AHEAD_STEPS = 16  # steps ahead at which several processes stop, or sample at another interval, at least
 
 
 def exchange(trainer: Any, number: int, guard: Guard) -> Exchange | None:
@@ -41,6 +44,21 @@ def replicas(trainer: Any, world: int) -> tuple[int, ...]:
     sampler = getattr(trainer, "distributed_sampler_kwargs", None) or {}
     parts = int(sampler.get("num_replicas") or world)
     return tuple(rank * parts // world for rank in range(world))
+
+
+def ahead(schedule: Schedule, step: int) -> int:
+    """Return a step that no process can have reached: one that acts on news alone leaves the others waiting."""
+    return step + max(2 * schedule.interval, AHEAD_STEPS)
+
+
+def follow(exchange: Exchange, schedule: Schedule, step: int, *, sampling: bool) -> bool:
+    """Do what all processes agreed on; returns whether they stop after this step."""
+    if sampling:
+        if exchange.rank == 0 and (wanted := schedule.wanted()) is not None:
+            exchange.sample(ahead(schedule, step), wanted)
+        if exchange.plan is not None:
+            schedule.agree(*exchange.plan)
+    return exchange.stop_step is not None and step >= exchange.stop_step
 
 
 def engine_norm(trainer: Any) -> Callable[[], Tensor | float | None] | None:

@@ -57,7 +57,6 @@ class Parts:
     detectors: list[Detector] = field(default_factory=list)
 
 
-STOP_STEPS = 16  # steps ahead at which several processes stop together, at least
 _count = itertools.count()
 
 
@@ -172,8 +171,9 @@ class Session:
         if stepped:
             self._step_at = -1
             self._steps_done += 1
-            if self._exchange is not None and self._exchange.stop_step is not None:
-                trainer.should_stop |= self._steps_done >= self._exchange.stop_step
+            if self._exchange is not None:
+                sampling = self.pipeline.sampling
+                trainer.should_stop |= ranks.follow(self._exchange, self.schedule, self._steps_done, sampling=sampling)
         return stepped
 
     def book(self, own_s: float, *, stepped: bool = False) -> None:
@@ -247,7 +247,7 @@ class Session:
         if limit is not None and finding.severity >= limit and finding.status != "resolved":
             if self._exchange is None:
                 trainer.should_stop = True
-            else:  # at a step that all ranks have yet to reach: one that stops alone leaves the others waiting
-                self._exchange.stop_at(self._steps_done + max(2 * self.schedule.interval, STOP_STEPS))
+            else:
+                self._exchange.stop_at(ranks.ahead(self.schedule, self._steps_done))
         if self.options.on_finding is not None:
             self.options.on_finding(finding)

@@ -489,6 +489,11 @@ def healthy(folder: Path) -> None:
 
 
 @case
+def by_budget(folder: Path) -> None:
+    fit(folder, Net(lr=0.01), diag={"every_n_steps": "auto"}, max_steps=450)
+
+
+@case
 def tampered(folder: Path) -> None:
     fit(folder, Tampered(lr=0.01), max_steps=48)
 

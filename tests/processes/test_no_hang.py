@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from tests.processes.running import Run, run, values
 
 CASES = (
-    "uneven_synced", "uneven_train", "uneven_val", "skipping", "stops_alone", "one_raises", "parts_fail", "stop_on"
+    "uneven_synced", "uneven_train", "uneven_val", "skipping", "stops_alone", "one_raises", "parts_fail", "stop_on",
+    "by_budget",
 )  # fmt: skip
 
 
@@ -66,6 +68,15 @@ def test_a_probe_and_a_detector_that_fail_on_one_rank(runs: dict[str, Run]) -> N
     assert ranks[0]["failed"] == {} and sorted(ranks[1]["failed"]) == ["Own", "loss/watched"]
     assert ranks[0]["unmeasured"]["grad/norm"] == "rank 1: Own failed: RuntimeError: the probe's own"
     assert [f["rule"] for f in ranks[0]["findings"]] == ["loss/watched"]
+
+
+def test_the_budget_chooses_steps_that_are_the_same_on_both(runs: dict[str, Run]) -> None:
+    ranks = runs["by_budget"]
+    assert steps(ranks) == [("fit", 450), ("fit", 450)]
+    waits = {step: v["rank/wait_s"] for (step, stage), v in values(ranks[0]).items() if stage == "train" and "lr" in v}
+    # dense, every 32nd, and after 8 of these as seldom as so small a model asks for
+    assert list(waits) == [*range(1, 33), *range(64, 385, 32)]
+    assert not any(np.isnan(wait).any() for wait in waits.values())  # both sampled each of them
 
 
 def test_a_finding_that_stops_the_run_stops_all_at_one_step(runs: dict[str, Run]) -> None:
