@@ -160,9 +160,11 @@ def test_memory_stays_bounded(make: Callable[[], Sink], tmp_path: Path) -> None:
     sink = make()
     sink.open(info(tmp_path))
 
+    facts = Facts()  # one for all, as in a run
+
     def feed(steps: range) -> None:
         for step in steps:
-            sink.reading(Reading(step, 0, {"loss/train": 1.0, "grad/norm": 1.0, "lr": np.ones(20)}))
+            sink.reading(Reading(step, 0, {"loss/train": 1.0, "grad/norm": 1.0, "lr": np.ones(20)}, facts))
             sink.finding(life_of()[step % 4])
 
     feed(range(1, 300))
