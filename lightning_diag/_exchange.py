@@ -12,33 +12,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic, sleep
-from typing import Any, Protocol
+from typing import Any
 
 from lightning_diag._merge import Landed, merged
-from lightning_diag._wire import Flight, decode, encode
+from lightning_diag._wire import Flight, Store, decode, encode
 
 LAG = 64  # flights that one process may be behind another before it is left out: bounds memory and the wait
+FEW = 8  # processes that may be asked one by one at every look
+SCAN_S = 1.0  # seconds from one time that more are asked one by one to the next
 POLL_S = 0.1  # seconds between two looks while nothing is sent
 QUIET_S = 2.0  # seconds without news after which the end of a run waits no longer for the others ...
 FINISH_S = 10.0  # ... and seconds it waits at the longest; the others may be waiting for this process
 FAILED_S = 0.5  # both for a run that broke
 STAGES = ("train", "validation")
-
-
-class Store(Protocol):
-    """What is needed of ``torch.distributed.Store``."""
-
-    def set(self, key: str, value: Any, /) -> None:
-        """Leave a value."""
-
-    def get(self, key: str, /) -> Any:
-        """Return a value; waits for it."""
-
-    def check(self, keys: list[str], /) -> bool:
-        """Whether all keys are there; doesn't wait."""
-
-    def delete_key(self, key: str, /) -> bool:
-        """Drop a value."""
 
 
 class _Stream:
@@ -88,7 +74,7 @@ class Exchange:
         self._works = True
         self._sent = self._read = 0
         self._taken = 0  # own flights that rank 0 says it has
-        self._looked = 0.0
+        self._looked = self._scanned = 0.0
         self._over = False
         self._streams = [_Stream() for _ in replicas]
         self._acknowledged: dict[int, int] = dict.fromkeys(range(1, len(replicas)), 0)
@@ -121,7 +107,7 @@ class Exchange:
         patience, longest = (FAILED_S, FAILED_S) if failed else (QUIET_S, FINISH_S)
         start = news = monotonic()
         while self._works and not self._over:
-            self._looked = 0.0
+            self._looked = self._scanned = 0.0
             found = self.received()
             yield from found
             now = monotonic()
@@ -147,8 +133,7 @@ class Exchange:
     # ------------------------------------------------------------------ rank 0
 
     def _merge(self) -> list[Landed]:
-        for rank in self._behind():
-            self._take(rank)
+        self._collect()
         front = max(stream.flights for stream in self._streams)
         for rank in self._behind():
             if front - self._streams[rank].flights > LAG:
@@ -163,13 +148,35 @@ class Exchange:
     def _behind(self) -> list[int]:
         return [r for r, stream in enumerate(self._streams) if r and not stream.ended and r not in self.lost]
 
-    def _take(self, rank: int) -> None:
-        stream = self._streams[rank]
-        while not stream.ended and self._store.check([key := f"{rank}/{stream.flights}"]):
-            flight = decode(self._store.get(key))
-            self._store.delete_key(key)
-            self._acknowledged[rank] = flight.read
-            stream.feed(flight)
+    def _collect(self) -> None:
+        """Take what is there: of all at once where all are through, else one by one (seldom where they are many)."""
+        behind = self._behind()
+        keys = {rank: f"{rank}/{self._streams[rank].flights}" for rank in behind}
+        if len(behind) > 1 and self._store.check(list(keys.values())):
+            for rank, data in zip(keys, self._get(list(keys.values())), strict=True):
+                self._take(rank, data)
+            return
+        now = monotonic()
+        if len(behind) > FEW and now - self._scanned < SCAN_S:
+            return
+        self._scanned = now
+        for rank in behind:
+            stream = self._streams[rank]
+            while not stream.ended and self._store.check([key := f"{rank}/{stream.flights}"]):
+                self._take(rank, self._store.get(key))
+
+    def _get(self, keys: list[str]) -> Sequence[bytes]:
+        """Values of keys that are there, in one round trip where the store can."""
+        extended = getattr(self._store, "has_extended_api", None)
+        if extended is None or not extended():
+            return [self._store.get(key) for key in keys]
+        values: Sequence[bytes] = self._store.multi_get(keys)  # type: ignore[attr-defined]
+        return values
+
+    def _take(self, rank: int, data: bytes) -> None:
+        flight = decode(data)
+        self._acknowledged[rank] = flight.read
+        self._streams[rank].feed(flight)
 
     def _ready(self) -> Iterator[Landed]:
         """Merge the steps that no process can have anything more of, in their order."""
@@ -225,7 +232,9 @@ class Exchange:
         while not self._over and self._store.check([key := f"all/{self._read}"]):
             flight = decode(self._store.get(key))
             self._read += 1
-            self._taken = flight.taken[self.rank] if flight.taken else self._taken
+            for old in range(self._taken, flight.taken[self.rank]):  # each clears up behind itself
+                self._store.delete_key(f"{self.rank}/{old}")
+            self._taken = flight.taken[self.rank]
             self._over = flight.end
             self.stop_step, self.plan = flight.stop, flight.plan
             found += flight.parts

@@ -1,4 +1,4 @@
-"""Packets as bytes between processes: a JSON head and the numbers as float32. Data only, nothing is executed."""
+"""What goes between processes: packets as bytes (a JSON head and numbers as float32), and where they are left."""
 
 from __future__ import annotations
 
@@ -6,13 +6,29 @@ import json
 import struct
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from lightning_diag._merge import Landed
 
 _LENGTH = struct.Struct("<I")
+
+
+class Store(Protocol):
+    """What is needed of ``torch.distributed.Store``."""
+
+    def set(self, key: str, value: Any, /) -> None:
+        """Leave a value."""
+
+    def get(self, key: str, /) -> Any:
+        """Return a value; waits for it."""
+
+    def check(self, keys: list[str], /) -> bool:
+        """Whether all keys are there; doesn't wait."""
+
+    def delete_key(self, key: str, /) -> bool:
+        """Drop a value."""
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,34 @@ def test_a_rank_that_stays_silent_is_left_behind_and_memory_stays_bounded() -> N
     assert heard == [(LAG + 3, "train", 2.0)]
     assert team.ranks[0].lost == {2: f"it is {LAG} packets behind"} and len(team.told) == 1
     assert len(team.ranks[0]._streams[0].waiting) == 0
-    assert len(team.store.data) <= 2 * LAG
+    assert len(team.store.data) <= 3 * LAG
+
+
+def test_many_ranks_are_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    team = Team(12)
+    for rank in range(12):
+        assert team.hears(0) == []
+        team.send(rank, 1, float(rank))
+    asked: list[int] = []
+    check = team.store.check
+
+    def counted(keys: list[str]) -> bool:
+        asked.append(len(keys))
+        return check(keys)
+
+    monkeypatch.setattr(team.store, "check", counted)
+    assert team.hears(0) == [(1, "train", 5.5)]
+    assert asked == [11]
+
+
+def test_one_of_many_that_stays_silent_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_exchange, "SCAN_S", 0.0)
+    team = Team(12)
+    for step in range(1, LAG + 3):
+        for rank in range(11):
+            team.send(rank, step, 1.0)
+        team.hears(0)
+    assert team.ranks[0].lost.keys() == {11}
 
 
 def test_a_rank_whose_packets_nobody_takes_stops_sending() -> None:

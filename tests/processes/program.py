@@ -105,7 +105,8 @@ class Report(pl.Callback):
 
     def write(self, trainer: Any, module: Any, end: str) -> None:
         if self.diag is None:
-            told = json.dumps({"end": end, "steps": trainer.global_step})
+            weights = {n: _whole(p).flatten().tolist() for n, p in module.named_parameters()}
+            told = json.dumps({"end": end, "steps": trainer.global_step, "weights": weights})
             (self.path / f"rank{trainer.global_rank}.json").write_text(told)
             return
         session = self.diag._session

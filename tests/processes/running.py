@@ -17,9 +17,12 @@ ROOT = Path(__file__).parents[2]
 Run = dict[int, dict[str, Any]]
 
 
-def run(folder: Path, *cases: str, limit_s: float = 60.0) -> dict[str, Run]:
-    """Return case -> rank -> what the rank wrote; fails when the cases take longer than ``limit_s``."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+def run(folder: Path, *cases: str, limit_s: float = 60.0, bare: bool = False) -> dict[str, Run]:
+    """Return case -> rank -> what the rank wrote; fails when the cases take longer than ``limit_s``.
+
+    With ``bare`` they train without us.
+    """
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **({"BARE": "1"} if bare else {})}
     process = subprocess.Popen(
         [sys.executable, str(Path(__file__).parent / "program.py"), str(folder), *cases],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True,

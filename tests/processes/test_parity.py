@@ -81,6 +81,14 @@ def test_only_the_first_process_tells(runs: dict[str, Run], lone: str, case: str
     assert runs[case][0]["readings"] and not runs[case][1]["readings"]
 
 
+def test_weights_are_those_of_a_run_without_us_to_the_last_bit(tmp_path: Path, runs: dict[str, Run]) -> None:
+    cases = ("two_processes", "fsdp2", "fsdp2_clipped", "two_diverge")
+    for case, ranks in run(tmp_path, *cases, bare=True).items():
+        assert ranks.keys() == {0, 1}
+        for rank, bare in ranks.items():
+            assert bare["weights"] == runs[case][rank]["weights"], case
+
+
 @pytest.mark.slow
 def test_processes_that_are_launched_or_spawned_tell_the_same(tmp_path: Path, runs: dict[str, Run]) -> None:
     forked = runs["two_processes"]
