@@ -173,8 +173,8 @@ class Probe(ABC):  # noqa: B024 - every verb is optional, a probe writes those i
 
 def moved(data: Any, device: torch.device) -> Any:
     """Return a copy of tensors and plain data, nested in dicts, lists and tuples, with its tensors on ``device``."""
-    if isinstance(data, Tensor):
-        return data.detach().to(device, copy=True)
+    if isinstance(data, Tensor):  # plain: a checkpoint with a class of the user's can't be loaded with weights_only
+        return data.detach().as_subclass(Tensor).to(device, copy=True)
     if isinstance(data, Mapping):
         return {key: moved(value, device) for key, value in data.items()}
     if isinstance(data, (list, tuple)):
