@@ -87,8 +87,8 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("origin/weight", "0 or 1", "parameter", "mean", (), "1 where a weight was non-finite before the step"),
     Signal("origin/module", "0 or 1", "submodule", "mean", (), "1 at the first module that made one of finite inputs"),
     # the data, sampled steps; raw rows become what follows them on the host, and are neither recorded nor judged
-    Signal("data/train_rows", "1", "sample", "rows", (), "(n, 5): halves of a content hash, label, margin, epoch"),
-    Signal("data/val_rows", "1", "sample", "rows", (), "(n, 2): halves of a content hash"),
+    Signal("data/train_rows", "1", "sample", "rows", (), "(n, 6): key of the content in 3 parts, label, margin, epoch"),
+    Signal("data/val_rows", "1", "sample", "rows", (), "(n, 4): key of the content in 3 parts, loader"),
     Signal("data/samples", "samples", None, "same", (), "different training samples that have passed"),
     Signal("data/kept_frac", "1", None, "same", (), "share of the samples that is remembered"),
     Signal("data/duplicate_frac", "1", None, "same", _V, "share of training rows seen before in the same epoch"),
@@ -104,6 +104,7 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("data/feature_std", "input", "feature", "mean", (), "standard deviation of each input feature so far, (F,)"),
     Signal("data/feature_min", "input", "feature", "mean", (), "smallest value of each input feature so far, (F,)"),
     Signal("data/feature_max", "input", "feature", "mean", (), "largest value of each input feature so far, (F,)"),
+    Signal("data/feature_batches", "batches", None, "same", (), "sampled batches the features were seen in"),
     Signal("data/nonfinite_frac", "1", None, "mean", (), "share of the batch's inputs that is NaN or infinite"),
     Signal("data/same_label", "1", None, "mean", (), "share of a batch's pairs of samples that share a label"),
     Signal("data/same_label_chance", "1", None, "mean", (), "the same over all labels so far: a shuffled batch's"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lightning_diag.detectors._arguments import whole
-from lightning_diag.detectors._data import Doing, feature_names
+from lightning_diag.detectors._data import CHANNELS, Doing, feature_names
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -23,17 +24,17 @@ class DataConstantFeature(Detector):
         A channel that was never filled, a column lost in a join, an image set that is black.
 
     Formula:
-        smallest value equal to largest value, over all sampled batches.
+        smallest value equal to largest value, over all sampled batches. Left out are columns of flattened images that
+        stay at the value most columns have as their smallest: background.
 
     Reads:
-        ``data/feature_min data/feature_max``, and the loss.
+        ``data/feature_min data/feature_max data/feature_batches``, and the loss.
 
     Args:
         batches: sampled batches before it is judged; higher = later. Default 20.
 
     Fires when:
-        info; a warning where *all* inputs are constant or the loss is stuck at chance. The border of flattened images
-        is constant by nature.
+        info; a warning where *all* inputs are constant, or a channel is and the loss is stuck at chance.
 
     False alarms:
         None known at warning level.
@@ -44,9 +45,9 @@ class DataConstantFeature(Detector):
     Examples:
         >>> detector = DataConstantFeature()
         >>> values = {"data/feature_min": np.array([0.0, 0.0, 7.0]), "data/feature_max": np.array([1.0, 1.0, 7.0])}
-        >>> for step in range(1, 50):
+        >>> for step in (5, 10, 20, 40):
         ...     try:
-        ...         found = detector.update(Reading(step, 0, values))
+        ...         found = detector.update(Reading(step, 0, {**values, "data/feature_batches": np.float64(step)}))
         ...     except NotMeasurable:
         ...         continue
         ...     break
@@ -70,7 +71,6 @@ class DataConstantFeature(Detector):
 
     def _reset(self) -> None:
         self._doing = Doing()
-        self._count = 0
 
     def update(self, reading: Reading) -> Finding | None:
         """Judge the inputs so far."""
@@ -78,20 +78,30 @@ class DataConstantFeature(Detector):
         low, high = reading.vector("data/feature_min"), reading.vector("data/feature_max")
         if low is None or high is None:
             raise NotMeasurable("inputs of numbers that aren't whole were not seen yet")
-        self._count += 1
-        if self._count < self.batches:
+        seen = int(reading.scalar("data/feature_batches") or 0)
+        if seen < self.batches:
             raise NotMeasurable(f"needs {self.batches} sampled batches")
-        constant = np.flatnonzero(low == high)
+        constant = _constant(low, high)
         if not constant.size:
             return None
-        lost = constant.size == len(low) or self._doing.loss.stuck(0.97)
+        lost = constant.size == len(low) or (len(low) <= CHANNELS and self._doing.loss.stuck(0.97))
         names = feature_names(reading, constant[:NAMED], len(low))
         return self.found(
             reading,
             Severity.WARNING if lost else Severity.INFO,
-            f"{names[0]} has been {float(low[constant[0]]):.4g} in all of {self._count} sampled batches, and so have "
+            f"{names[0]} has been {float(low[constant[0]]):.4g} in all of {seen} sampled batches, and so have "
             f"{constant.size - 1} more of {len(low)} inputs been the same throughout (limit 0).",
             where=names,
             evidence={"value": float(constant.size), "limit": 0.0, "inputs": float(len(low))},
             advice=("print that input of ten samples where they are loaded, and after each transform",),
         )
+
+
+def _constant(low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Indices of constant inputs, background pixels left out."""
+    constant = low == high
+    if len(low) > CHANNELS:
+        values, counts = np.unique(low, return_counts=True)
+        if counts.max() > 0.5 * len(low):
+            constant &= low != values[counts.argmax()]
+    return np.flatnonzero(constant)

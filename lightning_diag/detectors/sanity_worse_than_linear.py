@@ -12,6 +12,9 @@ from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
 
 
+STRETCH = 0.1  # share of the plan over which it is behind, and over which its gain is taken, at least
+
+
 class SanityWorseThanLinear(Detector):
     """On the same validation samples a linear model of the raw inputs does better than the network.
 
@@ -31,7 +34,8 @@ class SanityWorseThanLinear(Detector):
         margin: difference in accuracy; higher = later. Default 0.03.
         ratio: of squared errors. Default 1.25.
         share: of the plan, before which a network may lag behind; 3 epochs without a plan. Default 0.4.
-        evals: validations in a row, over which the gain is taken, too. Default 3.
+        evals: validations in a row, and as many as there are in a tenth of the plan; the gain is taken over them.
+            Default 3.
 
     Fires when:
         a warning; info while the network gains so much over these validations that it would be level within twice the
@@ -86,14 +90,17 @@ class SanityWorseThanLinear(Detector):
     def update(self, reading: Reading) -> Finding | None:
         """Judge a validation pass."""
         behind, limit, text = self._compared(reading)
-        self._past = [*self._past, [reading.step, behind]][-self.evals :]
+        planned = reading.facts.planned_steps
+        since = reading.step - STRETCH * (planned or 2 * reading.step)
+        self._past = [*self._past, [reading.step, behind]]
+        while len(self._past) > self.evals and self._past[1][0] <= since:
+            self._past.pop(0)
         step, before = self._past[0]
         gain = (before - behind) / max(1.0, reading.step - step)
-        planned = reading.facts.planned_steps
         if (planned and reading.step < self.share * planned) or (not planned and reading.epoch < 3):
             raise NotMeasurable("a network may lag behind this early")
         self._row = self._row + 1 if behind > limit else 0
-        if self._row < self.evals:
+        if self._row < max(self.evals, len(self._past)):
             return None
         left = 2 * (planned or reading.step) - reading.step
         slow = behind - left * gain <= 0

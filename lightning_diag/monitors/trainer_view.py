@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,9 @@ def plan(trainer: Any) -> dict[str, Any]:
 def loaders(trainer: Any) -> tuple[tuple[Loader, ...], tuple[Loader, ...]]:
     """Return what the training and the validation loaders say of their samples, as far as they exist by now."""
     train, val = getattr(trainer, "train_dataloader", None), getattr(trainer, "val_dataloaders", None)
-    return tuple(_loader(n, x) for n, x in _named(train)), tuple(_loader(n, x) for n, x in _named(val))
+    borrowed = bool(getattr(trainer, "overfit_batches", 0))
+    made = tuple(replace(_loader(n, x), borrowed=borrowed) for n, x in _named(val))
+    return tuple(_loader(n, x) for n, x in _named(train)), made
 
 
 def monitored(trainer: Any) -> dict[str, str]:
@@ -214,7 +217,8 @@ def _loader(name: str, loader: Any) -> Loader:
         data = inner  # a Subset
     domain, names = getattr(data, "domain", None), getattr(data, "domain_names", None)
     listed = isinstance(names, (list, tuple)) and all(isinstance(n, str) for n in names)
-    return Loader(name, domain if isinstance(domain, str) else "", tuple(names or ()) if listed else ())
+    drawn = bool(getattr(getattr(loader, "sampler", None), "replacement", False))
+    return Loader(name, domain if isinstance(domain, str) else "", tuple(names or ()) if listed else (), drawn)
 
 
 def _class_names(trainer: Any) -> dict[str, tuple[str, ...]]:

@@ -27,11 +27,15 @@ class Loader:
         name: its key, where loaders are given as a dict.
         domain: its data set's own ``domain`` attribute, where that is a string.
         domain_names: its data set's ``domain_names``, in the order of integer domain ids.
+        replacement: whether its sampler draws with replacement, so that a sample may come twice.
+        borrowed: whether it is the training loader in validation's place (``overfit_batches``).
     """
 
     name: str = ""
     domain: str = ""
     domain_names: tuple[str, ...] = ()
+    replacement: bool = False
+    borrowed: bool = False
 
 
 @dataclass
@@ -77,6 +81,7 @@ class Batch:
         outputs: what the step returned; None before.
         observation: predictions and targets, once they are known.
         captured: outputs of the outermost module calls, last first, while they are known.
+        counted: whether its samples were counted: several losses may be made of one batch.
     """
 
     batch: Any
@@ -87,6 +92,7 @@ class Batch:
     outputs: Any = None
     observation: Observation | None = None
     captured: Sequence[Tensor] = ()
+    counted: bool = False
 
 
 class Probe(ABC):  # noqa: B024 - every verb is optional, a probe writes those it needs

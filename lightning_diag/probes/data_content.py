@@ -15,7 +15,7 @@ from lightning_diag._transfer import wait_for_all
 from lightning_diag.observation import Observation
 from lightning_diag.probes import data_kernels as kernels
 from lightning_diag.probes.base import Batch, Probe, Scene, Values
-from lightning_diag.probes.data_inputs import sample_tensors
+from lightning_diag.probes.data_keys import chunks, hashed_tensors, sample_keys
 from lightning_diag.probes.observer import find_target
 from lightning_diag.reading import Reading
 from lightning_diag.streaming.label_suspects import LabelSuspects
@@ -26,6 +26,7 @@ GRACE_S = 0.25  # ... once it has taken this much in all
 WAITING = 512  # batches whose hashes may wait for the next sampled step
 PASSES = 2  # validation passes that are hashed: what they hold is remembered
 KEPT_SAMPLES = 50_000  # of more samples the ledger (33 bytes each) isn't put into checkpoints, and starts anew
+TRAIN_EVAL = 0.9  # share of a validation loader's samples, one of several, from which it is training data on purpose
 UNHASHABLE = "the batches hold no tensors that can be told sample by sample"
 _RAW = ("data/train_rows", "data/val_rows")
 _MADE = (
@@ -38,11 +39,11 @@ _MADE = (
 class DataContentProbe(Probe):
     """Hashes samples on the device; a ledger on the host remembers them.
 
-    A 48-bit hash of each training sample (see :func:`~.data_kernels.content_hash`) of every batch as long as that takes
-    less than 0.3 % of step time, else of as many as it may; of every sample of the first two validation passes. Hashes
-    travel with the packet of the next sampled step; what is found leaves as shares. The ledger holds at most 4.2
-    million samples (140 MB, beyond it an even sample of them), is not recorded, and kept in checkpoints up to
-    50,000 samples. Margins come from sampled steps.
+    A 63-bit key of each training sample (see :func:`~.data_keys.sample_keys`) of every batch as long as that takes less
+    than 0.3 % of step time, else of as many as it may; of every sample of the first two validation passes. Keys travel
+    with the packet of the next sampled step; what is found leaves as shares. The ledger holds at most 4.2 million
+    samples (140 MB, beyond it an even sample of them), is not recorded, and kept in checkpoints up to 50,000 samples.
+    Margins come from sampled steps.
     """
 
     every_step = True
@@ -52,14 +53,16 @@ class DataContentProbe(Probe):
     def attach(self, scene: Scene) -> dict[str, str]:
         self.ledger = SampleLedger()
         self.suspects = LabelSuspects()
-        self._weights: Tensor | None = None
+        self._scene = scene
         self._rows: list[Tensor] = []
         self._val_rows: list[Tensor] = []
-        self._val_keys: NDArray[np.float64] = np.empty((0, 2))
+        self._val_keys: NDArray[np.float64] = np.empty((0, 4))
         self._sampled = self._unhashable = False
         self._given: Batch | None = None
-        self._passes = self._epoch = self._last_idx = self._batches = self._told = 0
+        self._passes = self._epoch = self._batches = self._told = 0
+        self._last_idx = -1
         self._spent_s, self._cost_s, self._step_s, self._at = 0.0, 0.0, 0.0, 0.0
+        self._device: torch.device | None = None
         self._made: dict[str, Any] = {}
         return {}
 
@@ -67,7 +70,10 @@ class DataContentProbe(Probe):
         self._sampled = True
 
     def loss(self, batch: Batch) -> None:
-        if batch.batch_idx < self._last_idx:
+        if batch.counted:
+            return
+        batch.counted = True
+        if batch.batch_idx <= self._last_idx:
             self._epoch += 1
         self._last_idx = batch.batch_idx
         if self._sampled:
@@ -105,20 +111,23 @@ class DataContentProbe(Probe):
         if self._passes < PASSES and len(self._val_rows) < WAITING:
             rows = self._content(batch, None)
             if rows is not None:
-                self._val_rows.append(rows[:, :2])
+                place = batch.loader if isinstance(batch.loader, int) else 0
+                self._val_rows.append(torch.cat([rows[:, :3], torch.full_like(rows[:, :1], float(place))], 1))
 
     def validation_end(self, metrics: Mapping[str, Tensor]) -> Values:
         self._passes += 1
         rows, self._val_rows = self._val_rows, []
-        if self._unhashable or self._weights is None:
+        if rows:
+            self._device = rows[0].device
+        if self._unhashable or self._device is None:
             return []
-        return [("data/val_rows", torch.cat(rows) if rows else self._weights.new_zeros(0, 2, dtype=torch.float32))]
+        return [("data/val_rows", torch.cat(rows) if rows else torch.zeros(0, 4, device=self._device))]
 
     def learn(self, reading: Reading) -> Mapping[str, Any]:
         train, val = reading.values.get("data/train_rows"), reading.values.get("data/val_rows")
         if train is not None and train.size:
-            for epoch in np.unique(train[:, 4]):
-                self.ledger.add(train[train[:, 4] == epoch, :4], int(epoch))
+            for epoch in np.unique(train[:, 5]):
+                self.ledger.add(train[train[:, 5] == epoch, :5], int(epoch))
         if val is not None and val.size:
             self._val_keys = np.unique(np.concatenate([self._val_keys, np.asarray(val)]), axis=0)
         if self._unhashable and not self.ledger.rows:
@@ -160,38 +169,50 @@ class DataContentProbe(Probe):
             self._rows.append(rows)
 
     def _content(self, batch: Batch, seen: Observation | None) -> Tensor | None:
-        """Rows ``(B, 5)`` of hash, label, margin and epoch; None where samples can't be told."""
+        """Rows ``(B, 6)``: key in three parts, label, margin, epoch; None where samples can't be told."""
         with torch.no_grad():
-            tensors = sample_tensors(batch.batch)
+            tensors = hashed_tensors(batch.batch)
             if not tensors:
                 self._unhashable = True
                 return None
-            if self._weights is None or self._weights.device != tensors[0].device:
-                self._weights = kernels.hash_weights(tensors[0].device)
-            halves = kernels.content_hash(tensors, self._weights)
-            label = margin = torch.full_like(halves[:, 0], torch.nan)
+            parts = chunks(sample_keys(tensors))
+            label = margin = torch.full_like(parts[:, 0], torch.nan)
             target = find_target(batch.batch) if seen is None else seen.target
             if target is not None and target.shape == label.shape and not target.is_floating_point():
-                label = target.detach().to(halves)
+                label = target.detach().to(parts)
                 if seen is not None and seen.predicted is not None and seen.logits is not None:
                     margin = kernels.margins(seen.logits, target)
             epoch = torch.full_like(label, float(self._epoch))
-            return torch.stack([halves[:, 0], halves[:, 1], label, margin, epoch], 1)
+            return torch.cat([parts, torch.stack([label, margin, epoch], 1)], 1)
 
     def _tell(self) -> Mapping[str, Any]:
         ledger = self.ledger
         self._told = ledger.rows
         made = {
             "samples": len(ledger) / ledger.kept_frac, "kept_frac": ledger.kept_frac,
-            "duplicate_frac": ledger.repeats_frac, "renewed_frac": ledger.renewed_frac,
-            "conflict_frac": ledger.conflict_frac,
+            "renewed_frac": ledger.renewed_frac, "conflict_frac": ledger.conflict_frac,
         }  # fmt: skip
-        keys = self._val_keys[ledger.kept(self._val_keys)]
-        if len(keys):
-            leaked = ledger.holds(keys, rare=True)
-            made |= {"leaked_frac": float(leaked.mean()), "leaked_samples": float(leaked.sum()) / ledger.kept_frac}
+        train, val = self._scene.loaders()
+        if not any(loader.replacement for loader in train):
+            made["duplicate_frac"] = ledger.repeats_frac
+        if not any(loader.borrowed for loader in val):
+            made |= self._leaks()
         noise, names = self.suspects.look(ledger)
         if noise is not None:
             made |= {f"noise_{field}": value for field, value in noise._asdict().items()}
         self._made = {f"data/{name}": np.float64(np.float32(value)) for name, value in made.items()}
         return {"names": {"suspect": names}} if names else {}
+
+    def _leaks(self) -> dict[str, float]:
+        """Of the validation loader that leaks most; one of several that is all training data is meant to be."""
+        ledger, worst = self.ledger, (-1.0, 0.0)
+        keys = self._val_keys[ledger.kept(self._val_keys)]
+        places = np.unique(keys[:, 3])
+        for place in places:
+            leaked = ledger.holds(keys[keys[:, 3] == place], rare=True)
+            share = float(leaked.mean())
+            if share <= TRAIN_EVAL or len(places) == 1:
+                worst = max(worst, (share, float(leaked.sum())))
+        if worst[0] < 0:
+            return {}
+        return {"leaked_frac": worst[0], "leaked_samples": worst[1] / ledger.kept_frac}

@@ -12,20 +12,22 @@ from lightning_diag.observation import Observation
 from lightning_diag.probes import data_kernels as kernels
 from lightning_diag.probes.base import Batch, Probe, Scene, Values
 from lightning_diag.probes.data_inputs import normalizes_inputs
+from lightning_diag.probes.domain_sums import wide
 from lightning_diag.probes.observer import are_tokens, find_input
 
 MAX_CLASSES = 1024
+FIRST = 5  # sampled batches before features are told; then after 10, 20, 40 ...
 
 
 class DataFeatureProbe(Probe):
     """Sums of up to 256 input features, how alike a batch's labels are, inputs by class. At sampled steps only."""
 
     signals = (
-        "data/feature_mean", "data/feature_std", "data/feature_min", "data/feature_max", "data/nonfinite_frac",
-        "data/same_label", "data/same_label_chance", "data/target_mean", "data/target_std", "data/class_r2",
+        "data/feature_mean", "data/feature_std", "data/feature_min", "data/feature_max", "data/feature_batches",
+        "data/nonfinite_frac", "data/same_label", "data/same_label_chance", "data/target_mean", "data/target_std", "data/class_r2",
         "data/val_agreement", "data/shift_match",
     )  # fmt: skip
-    kept = ("_features", "_by_class", "_labels")
+    kept = ("_features", "_by_class", "_labels", "_batches", "_next")
 
     def attach(self, scene: Scene) -> dict[str, str]:
         self._normalized = normalizes_inputs(scene.module)
@@ -35,6 +37,7 @@ class DataFeatureProbe(Probe):
         self._labels: Tensor | None = None
         self._values: Values = []
         self._given: Batch | None = None
+        self._batches, self._next = 0, FIRST
         return {}
 
     def facts(self) -> Mapping[str, Any]:
@@ -52,8 +55,9 @@ class DataFeatureProbe(Probe):
             self._measure(self._given)
             self._given = None
         values, self._values = self._values, []
-        if self._features is not None:
-            values += _feature_values(self._features)
+        if self._features is not None and self._batches >= self._next:
+            self._next = 2 * self._batches  # they settle: less and less is news
+            values += [*_feature_values(self._features), ("data/feature_batches", float(self._batches))]
         return values
 
     def validation_start(self) -> None:
@@ -82,6 +86,7 @@ class DataFeatureProbe(Probe):
         features = None if given is None or given.is_sparse or given.is_nested else kernels.as_features(given)
         if features is not None:
             self._features = kernels.add_sums(self._features, kernels.feature_sums(features))
+            self._batches += 1
             self._values.append(("data/nonfinite_frac", 1 - torch.isfinite(features).float().mean()))
         seen = batch.observation
         if seen is not None and seen.target is not None:
@@ -89,8 +94,8 @@ class DataFeatureProbe(Probe):
 
     def _look(self, batch: Batch, seen: Observation, target: Tensor) -> None:
         if target.is_floating_point():
-            wide = target.detach().double()
-            self._values += [("data/target_mean", wide.mean()), ("data/target_std", wide.std(correction=0))]
+            numbers = wide(target.detach())
+            self._values += [("data/target_mean", numbers.mean()), ("data/target_std", numbers.std(correction=0))]
         elif target.ndim == 1 and seen.logits is not None and seen.logits.ndim == 2:
             if 1 < seen.logits.shape[1] <= MAX_CLASSES:
                 self._order(batch, target, seen.logits.shape[1])
@@ -143,7 +148,7 @@ def _explained(sums: Tensor) -> Tensor:
 def _agreement(train: Tensor, val: Tensor) -> Tensor:
     """Correlation of the classes' mean inputs on train with those on validation, over classes seen in both."""
     means = [s[1] / s[0].clamp_min(1) for s in (train, val)]
-    both = ((train[0] > 0) & (val[0] > 0)).double()
+    both = wide((train[0] > 0) & (val[0] > 0))
     centred = [(m - (m * both).sum(0) / both.sum(0).clamp_min(1)) * both for m in means]
     dot = (centred[0] * centred[1]).sum()
     return dot / (centred[0].square().sum() * centred[1].square().sum()).sqrt().clamp_min(1e-12)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lightning_diag.probes.base import Batch, Probe, Scene, Values
 from lightning_diag.probes.data_kernels import flat_features
+from lightning_diag.probes.domain_sums import wide
 from lightning_diag.probes.observer import find_input
 
 MAX_CLASSES = 100
@@ -34,6 +35,7 @@ class LinearBaselineProbe(Probe):
         self._moments: Tensor | None = None  # (F + 1, F + 1 [+ targets]): sums of products of inputs, 1 and targets
         self._by_class: Tensor | None = None  # (K, F): sums
         self._counts: Tensor | None = None  # (K,)
+        self._scene = scene
         self._seen = 0
         self._model: tuple[Tensor, Tensor] | None = None
         self._scores: Tensor | None = None
@@ -45,7 +47,7 @@ class LinearBaselineProbe(Probe):
             return
         x, target, classes = pair
         ones = torch.cat([x, torch.ones_like(x[:, :1])], 1)
-        right = ones if classes else torch.cat([ones, target.double().reshape(len(x), -1)], 1)
+        right = ones if classes else torch.cat([ones, wide(target).reshape(len(x), -1)], 1)
         made = ones.T @ right
         if self._moments is None or self._moments.shape != made.shape:
             self._moments, self._by_class, self._counts, self._seen = torch.zeros_like(made), None, None, 0
@@ -57,14 +59,14 @@ class LinearBaselineProbe(Probe):
     def _add_classes(self, x: Tensor, target: Tensor, classes: int) -> None:
         if self._by_class is None or self._by_class.shape != (classes, x.shape[1]) or self._counts is None:
             self._by_class, self._counts = x.new_zeros(classes, x.shape[1]), x.new_zeros(classes)
-        valid = ((target >= 0) & (target < classes)).double()
+        valid = wide((target >= 0) & (target < classes))
         index = target.clamp(0, classes - 1).long()
         self._by_class = self._by_class.index_add(0, index, x * valid[:, None])
         self._counts = self._counts.index_add(0, index, valid)
 
     def validation_start(self) -> None:
         self._scores, self._model = None, None
-        if self._moments is None:
+        if self._moments is None or any(loader.borrowed for loader in self._scene.loaders()[1]):
             return
         inputs = self._moments.shape[0] - 1
         if self._seen < LEAST * (inputs if self._counts is None else max(len(self._counts), inputs // 4)):
@@ -84,9 +86,9 @@ class LinearBaselineProbe(Probe):
             return
         answer = x @ weight + bias
         if classes:
-            good = ((answer.argmax(1) == target) & (target >= 0)).double().sum()
+            good = wide((answer.argmax(1) == target) & (target >= 0)).sum()
         else:
-            good = (answer - target.double().reshape(len(x), -1)).square().mean(1).sum()
+            good = (answer - wide(target).reshape(len(x), -1)).square().mean(1).sum()
         made = torch.stack([good, good.new_full((), float(len(x)))])
         self._scores = made if self._scores is None else self._scores + made
 
@@ -109,7 +111,7 @@ def _pair(batch: Batch) -> tuple[Tensor, Tensor, int] | None:
     flat, target = flat_features(given), seen.target
     if flat is None or target.ndim == 0 or target.shape[0] != flat.shape[0]:
         return None
-    x = torch.nan_to_num(flat.detach(), nan=0.0, posinf=0.0, neginf=0.0).double()
+    x = wide(torch.nan_to_num(flat.detach(), nan=0.0, posinf=0.0, neginf=0.0))
     if target.is_floating_point():
         small = target.numel() <= 8 * len(x) and target.numel() < given.numel()  # not an autoencoder's
         return (x, target.detach(), 0) if small else None

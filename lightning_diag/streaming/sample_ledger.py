@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 CAPACITY = 2**22  # samples kept: 4.2 million, 33 bytes each, 140 MB
+OFTEN = 5.0  # times the usual count from which a sample is generic: a blank image, a common phrase
+NEWEST = 0.3  # smallest weight of the newest margin: the first ones, of an untrained network, fade
 _BLOCK = 8192  # rows that wait before they are sorted in
 _FIELDS = (
     ("key", np.uint64), ("label", np.float32), ("odd", np.bool_), ("count", np.int32), ("epoch", np.int32),
@@ -24,7 +26,7 @@ class Margins(NamedTuple):
     Attributes:
         key: hash, ``(N,)``.
         label: given label, ``(N,)``.
-        mean: mean margin, ``(N,)``.
+        mean: running mean of the margin, ``(N,)``: of the first three, then exponential.
     """
 
     key: NDArray[np.uint64]
@@ -42,10 +44,10 @@ class SampleLedger:
         capacity: samples kept at most.
 
     >>> ledger = SampleLedger()
-    >>> ledger.add(np.array([[1, 2, 0, 3.0], [4, 5, 1, 2.0], [1, 2, 1, -1.0]]), epoch=0)
+    >>> ledger.add(np.array([[0, 1, 2, 0, 3.0], [0, 4, 5, 1, 2.0], [0, 1, 2, 1, -1.0]]), epoch=0)
     >>> len(ledger), ledger.repeats_frac, ledger.conflict_frac
     (2, 0.3333333333333333, 0.5)
-    >>> ledger.holds(np.array([[4, 5], [6, 7]])).tolist()
+    >>> ledger.holds(np.array([[0, 4, 5], [0, 6, 7]])).tolist()
     [True, False]
     """
 
@@ -88,29 +90,29 @@ class SampleLedger:
         return float(self._table["odd"].mean()) if len(self._table["odd"]) else 0.0
 
     def add(self, rows: Rows, epoch: int) -> None:
-        """Take in rows ``(n, 4)``: both halves of the hash, label (NaN = none), margin (NaN = none)."""
+        """Take in rows ``(n, 5)``: the three parts of the key, label (NaN = none), margin (NaN = none)."""
         self._waiting.append((rows, epoch))
         self._rows_waiting += len(rows)
         if self._rows_waiting >= max(_BLOCK, len(self._table["key"]) // 4):
             self._settle()
 
-    def holds(self, halves: Rows, *, rare: bool = False) -> NDArray[np.bool_]:
-        """Which of the hashes ``(n, 2)`` have passed; with ``rare`` only those that aren't repeated in an epoch."""
+    def holds(self, parts: Rows, *, rare: bool = False) -> NDArray[np.bool_]:
+        """Which of the keys ``(n, 3)`` have passed; with ``rare`` only those that come about as often as others."""
         self._settle()
-        keys = _keys(halves)
+        keys = _keys(parts)
         table = self._table
         if not len(table["key"]):
             return np.zeros(len(keys), bool)
         place = np.searchsorted(table["key"], keys).clip(0, len(table["key"]) - 1)
         found: NDArray[np.bool_] = table["key"][place] == keys
         if rare:
-            usual = max(1.0, 2.0 * float(np.median(table["count"])))
+            usual = OFTEN * max(1.0, float(np.median(table["count"])))
             found &= table["count"][place] <= usual
         return found
 
-    def kept(self, halves: Rows) -> NDArray[np.bool_]:
-        """Which of the hashes ``(n, 2)`` belong to the part that is kept."""
-        kept: NDArray[np.bool_] = (_keys(halves) & self._mask) == 0
+    def kept(self, parts: Rows) -> NDArray[np.bool_]:
+        """Which of the keys ``(n, 3)`` belong to the part that is kept."""
+        kept: NDArray[np.bool_] = (_keys(parts) & self._mask) == 0
         return kept
 
     def margins(self, least: int) -> Margins:
@@ -118,7 +120,7 @@ class SampleLedger:
         self._settle()
         t = self._table
         enough = t["margins"] >= least
-        return Margins(t["key"][enough], t["label"][enough], t["margin"][enough] / t["margins"][enough])
+        return Margins(t["key"][enough], t["label"][enough], t["margin"][enough])
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """Return all that is known as arrays, for a checkpoint."""
@@ -148,12 +150,13 @@ class SampleLedger:
         if not len(keys):
             return
         unique, first, inverse, counts = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
-        label = rows[first, 2].astype(np.float32)
+        label = rows[first, 3].astype(np.float32)
         odd = np.zeros(len(unique), bool)
-        np.logical_or.at(odd, inverse, (rows[:, 2] != rows[first[inverse], 2]) & ~np.isnan(rows[:, 2]))
-        measured = np.isfinite(rows[:, 3])
-        margin = np.bincount(inverse, np.where(measured, rows[:, 3], 0.0), len(unique)).astype(np.float32)
+        np.logical_or.at(odd, inverse, (rows[:, 3] != rows[first[inverse], 3]) & ~np.isnan(rows[:, 3]))
+        measured = np.isfinite(rows[:, 4])
         margins = np.bincount(inverse, measured, len(unique)).astype(np.int32)
+        sums = np.bincount(inverse, np.where(measured, rows[:, 4], 0.0), len(unique))
+        margin = (sums / np.maximum(margins, 1)).astype(np.float32)
         table = self._table
         place = np.searchsorted(table["key"], unique)
         old = np.zeros(len(unique), bool)
@@ -170,7 +173,8 @@ class SampleLedger:
         table["odd"][at] |= odd[old] | ((table["label"][at] != label[old]) & ~np.isnan(label[old]))
         table["count"][at] += counts[old].astype(np.int32)
         table["epoch"][at] = epoch
-        table["margin"][at] += margin[old]
+        weight = np.where(margins[old] > 0, np.maximum(1.0 / (table["margins"][at] + 1), NEWEST), 0.0)
+        table["margin"][at] += (weight * (margin[old] - table["margin"][at])).astype(np.float32)
         table["margins"][at] += margins[old]
         new = ~old
         fresh = (unique[new], label[new], odd[new], counts[new].astype(np.int32), np.full(new.sum(), epoch, np.int32),
@@ -180,6 +184,7 @@ class SampleLedger:
 
 
 def _keys(rows: Rows) -> NDArray[np.uint64]:
-    high, low = rows[:, 0].astype(np.uint64), rows[:, 1].astype(np.uint64)
-    keys: NDArray[np.uint64] = (high << np.uint64(24)) | low
+    """The 63-bit keys of three parts of 21 bits, the lowest first."""
+    low, middle, high = (rows[:, i].astype(np.uint64) for i in range(3))
+    keys: NDArray[np.uint64] = low | (middle << np.uint64(21)) | (high << np.uint64(42))
     return keys
