@@ -117,7 +117,7 @@ class Pipeline:
             self.sampling = self.schedule.due(step)
         self._batch = Batch(batch, batch_idx)
         if self._observer is not None:
-            self._observer.start(self.sampling)
+            self._observer.start(self.sampling or self._roster.wants(batch_idx))
         if self.sampling:
             self._roster.each("batch_start", self._batch)
 
@@ -138,11 +138,12 @@ class Pipeline:
             finite = loss - loss == 0.0
         if finite is False and not self._traced:
             self._trace(batch)
-        if self.sampling and batch.observation is None and not self._from_outputs and self._scene.observe is None:
+        armed = self._observer.armed and not self._from_outputs and self._scene.observe is None
+        if armed and batch.observation is None:
             self._look(batch)
         self._observer.drop()
         self._roster.each("loss", batch, all_of_them=self.sampling)
-        if batch.observation is not None or batch.captured:
+        if self.sampling and (batch.observation is not None or batch.captured):
             self._observed(batch)
 
     def before_update(self, optimizer: int) -> None:

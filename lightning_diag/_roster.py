@@ -78,6 +78,10 @@ class Roster:
             if not reading.values.keys().isdisjoint(probe.signals):
                 self._know(self.attempt(owner, probe, probe.learn, reading) or {})
 
+    def wants(self, batch_idx: int) -> bool:
+        """Whether a plain probe wants predictions of a batch whose step isn't sampled."""
+        return sum(bool(self.attempt(owner, probe, probe.wants, batch_idx)) for owner, probe in self.plain) > 0
+
     def derived(self) -> dict[str, Any]:
         """Return what probes made on the host of the reading they were shown."""
         made: dict[str, Any] = {}

@@ -156,6 +156,40 @@ CAUSES: tuple[Pattern, ...] = (
         "round than the metric says, it was the wrong one",
     ),
     Pattern(
+        "bad-labels",
+        "part of the training labels is wrong",
+        {"data/label-noise": 2.4, "data/conflicting-labels": 2.2, "data/labels-shifted": 2.4},
+        ("fit/overfitting", "classes/drift", "classes/confused", "classes/imbalanced"),
+        "look at the 20 most suspicious samples named: if half of their labels are wrong, drop all that were listed "
+        "and train again",
+    ),
+    Pattern(
+        "leakage",
+        "the inputs or the split give the labels away",
+        {"data/leakage": 2.4, "data/giveaway-feature": 2.4, "fit/too-good": 1.0},
+        (),
+        "validate the last checkpoint without the samples (or with the input set to 0) that the finding names: the "
+        "difference is what leaked",
+    ),
+    Pattern(
+        "unnormalized-input",
+        "the inputs are not normalized",
+        {"data/unnormalized": 2.4, "data/constant-feature": 1.0},
+        ("loss/bad-start", "gradients/exploding", "gradients/vanishing", "loss/spike", "loss/diverging",
+         "activations/dead", "activations/saturated", "activations/collapsed", "updates/too-small",
+         "updates/too-large", "classes/drift", "classes/confused"),
+        "subtract the training set's mean, divide by its standard deviation, and train 200 steps: if the loss falls "
+        "faster, that was it",
+    ),
+    Pattern(
+        "unshuffled-data",
+        "the training set is sorted and not shuffled",
+        {"data/unshuffled": 2.4},
+        ("loss/oscillating", "loss/spike", "loss/diverging", "fit/overfitting", "classes/drift", "classes/confused",
+         "classes/imbalanced"),
+        "train one epoch with shuffle=True: if validation comes off chance level, that was it",
+    ),
+    Pattern(
         "overfitting",
         "the model memorizes the training data",
         {"fit/overfitting": 2.0},
@@ -182,7 +216,7 @@ CAUSES: tuple[Pattern, ...] = (
     Pattern(
         "class-imbalance",
         "some classes are hardly seen in training",
-        {"classes/imbalanced": 2.0, "classes/neglected": 0.8},
+        {"classes/imbalanced": 2.0, "classes/neglected": 0.8, "data/class-never-target": 1.5},
         ("classes/confused", "classes/drift", "classes/collapsed", "fit/overfitting"),
         "draw every class equally often for one epoch (a weighted sampler): if the rare classes' recall rises, add "
         "samples of them; if not, look at their labels",

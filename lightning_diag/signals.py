@@ -100,6 +100,7 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("data/noise_samples", "samples", None, "same", (), "samples that estimate is of"),
     Signal("data/noise_depth", "1", None, "same", (), "share of the negative mean margins that are that deep"),
     Signal("data/noise_margin", "logit", None, "same", (), "median mean margin of labels the network agrees with"),
+    Signal("data/noise_seen", "margins", None, "same", (), "margins a sample that estimate is of, on average"),
     Signal("data/feature_mean", "input", "feature", "mean", (), "mean of each input feature so far, (F,)"),
     Signal("data/feature_std", "input", "feature", "mean", (), "standard deviation of each input feature so far, (F,)"),
     Signal("data/feature_min", "input", "feature", "mean", (), "smallest value of each input feature so far, (F,)"),

@@ -30,11 +30,7 @@ RULES = frozenset(
     for r in names
 )  # fmt: skip
 
-PLANNED_CAUSES = frozenset({
-    "accumulating-gradients", "bad-labels",
-    "low-precision", "unnormalized-input", "unshuffled-data", "over-regularized", "bad-batch",
-    "wrong-loss", "leakage", "gan-imbalance",
-})  # fmt: skip
+PLANNED_CAUSES = frozenset({"low-precision", "bad-batch", "wrong-loss", "gan-imbalance"})  # fmt: skip
 
 
 @dataclass(frozen=True)

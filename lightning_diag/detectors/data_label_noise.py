@@ -26,10 +26,13 @@ class DataLabelNoise(Detector):
         share of samples whose mean margin over training (logit of the given label less the best other) lies below
         ``-0.5`` times the median positive one, with the binomial standard error ``se``; fires where ``share - 3 se >
         limit``, where so deep margins are at least ``depth`` of all negative ones (hard samples lie just below zero),
-        and once the network is sure of the labels it agrees with (median margin at least ``margin``).
+        once the network is sure of the labels it agrees with (median margin at least ``margin``), and while the share
+        stands: at least ``stays`` of the largest of the last three estimates, each a new margin a sample later. A
+        network that learns slowly is against fewer and fewer labels, wrong ones it stays against.
 
     Reads:
-        ``data/noise_frac data/noise_samples data/noise_depth data/noise_margin``, ``data/same_label``.
+        ``data/noise_frac data/noise_samples data/noise_depth data/noise_margin data/noise_seen``,
+        ``data/same_label``.
 
     Args:
         limit: share of wrong labels; higher = later. Default 0.05: below it the harm is small (measured on digits: 2 %
@@ -37,6 +40,8 @@ class DataLabelNoise(Detector):
         depth: share of the negative margins; higher = fires on clearer cases only. Default 0.55: noisy labels gave 0.58
             to 0.9, slow and regularized trainings on right ones 0.1 to 0.5 (digits, development runs).
         margin: logits; higher = later. Default 1.
+        stays: share of the share; higher = fires less. Default 0.8: noisy labels kept 0.9 and more, slow learning 0.4
+            to 0.7 (digits, development runs).
 
     Fires when:
         a warning above the limit, once most samples were seen twice.
@@ -49,10 +54,19 @@ class DataLabelNoise(Detector):
 
     Examples:
         >>> import numpy as np
-        >>> values = {"data/noise_frac": np.float64(0.12), "data/noise_samples": np.float64(1200),
-        ...           "data/noise_depth": np.float64(0.8), "data/noise_margin": np.float64(2.5)}
-        >>> print(DataLabelNoise().update(Reading(300, 6, values)).severity)
-        warning
+        >>> detector = DataLabelNoise()
+        >>> for epoch in range(2, 20):
+        ...     values = {"data/noise_frac": np.float64(0.12), "data/noise_samples": np.float64(1200),
+        ...               "data/noise_depth": np.float64(0.8), "data/noise_margin": np.float64(2.5),
+        ...               "data/noise_seen": np.float64(epoch)}
+        ...     try:
+        ...         found = detector.update(Reading(50 * epoch, epoch, values))
+        ...     except NotMeasurable:
+        ...         continue
+        ...     if found is not None:
+        ...         break
+        >>> epoch, str(found.severity)
+        (4, 'warning')
 
     References:
         Pleiss et al., Identifying mislabeled data using the area under the margin ranking, NeurIPS 2020
@@ -67,29 +81,41 @@ class DataLabelNoise(Detector):
     refresh: ClassVar[bool] = True
     resolve_after: ClassVar[int | None] = 3
 
-    def __init__(self, limit: float = 0.05, depth: float = 0.55, margin: float = 1.0) -> None:
+    def __init__(self, limit: float = 0.05, depth: float = 0.55, margin: float = 1.0, stays: float = 0.8) -> None:
         self.limit = number("limit", limit, 0, 1)
         self.depth = number("depth", depth, 0, 1)
         self.margin = number("margin", margin, 0)
+        self.stays = number("stays", stays, 0, 1)
         super().__init__()
 
     def _reset(self) -> None:
+        self._shares: list[float] = []  # the last estimates, each of a new margin a sample
+        self._seen = 0.0  # margins a sample at the newest of them
+        self._batches = 0
         self._excess = 0.0  # running mean of how far batches are from shuffled
 
     def update(self, reading: Reading) -> Finding | None:
         """Judge the margins so far."""
         same, chance = reading.scalar("data/same_label"), reading.scalar("data/same_label_chance")
         if same is not None and chance is not None and chance < 1:
-            self._excess += 0.1 * ((same - chance) / (1 - chance) - self._excess)
+            excess = (same - chance) / (1 - chance)
+            self._excess = excess if self._batches == 0 else 0.9 * self._excess + 0.1 * excess
+            self._batches += 1
         share, samples = reading.scalar("data/noise_frac"), reading.scalar("data/noise_samples")
         if share is None or not samples:
             raise NotMeasurable("too few samples were seen twice with class scores and integer labels")
+        seen = reading.scalar("data/noise_seen") or 0.0
+        if seen >= self._seen + 1:
+            self._shares, self._seen = [*self._shares, share][-3:], seen
         if self._excess > SORTED:
             raise NotMeasurable("batches are sorted by label: each forgets the labels of the ones before")
         if (reading.scalar("data/noise_margin") or 0.0) < self.margin:
             raise NotMeasurable("the network isn't sure yet even of the labels it agrees with")
+        if len(self._shares) < 3:
+            raise NotMeasurable("needs three estimates, each a new look at the samples later")
         se = math.sqrt(max(share * (1 - share), 1 / samples) / samples)
-        if share - 3 * se <= self.limit or (reading.scalar("data/noise_depth") or 0.0) < self.depth:
+        clear = (reading.scalar("data/noise_depth") or 0.0) >= self.depth and share >= self.stays * max(self._shares)
+        if share - 3 * se <= self.limit or not clear:
             return None
         return self.found(
             reading,

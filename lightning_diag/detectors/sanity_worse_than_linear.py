@@ -11,7 +11,6 @@ from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
 
-
 STRETCH = 0.1  # share of the plan over which it is behind, and over which its gain is taken, at least
 
 

@@ -24,7 +24,7 @@ class SystemSameDataOnRanks(Detector):
     Formula:
         hashes of the first 4 samples of a batch are equal on two processes that should train on different parts of the
         data, ``batches`` sampled batches in a row, while the batches themselves change. Two different samples have
-        equal hashes with a probability of ``2**-48``.
+        equal keys with a probability below ``2**-58``.
 
     Reads:
         ``rank/batch_hash`` at sampled steps.

@@ -126,6 +126,10 @@ class Probe(ABC):  # noqa: B024 - every verb is optional, a probe writes those i
         """Look at a host reading of its own signals; return fields of :class:`Facts` that became known."""
         return {}
 
+    def wants(self, batch_idx: int) -> bool:
+        """Whether it wants a batch's predictions although the step isn't sampled; asked of ``every_step`` probes."""
+        return False
+
     def batch_start(self, batch: Batch) -> None:
         """A training batch is about to be used."""
 

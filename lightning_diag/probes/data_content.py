@@ -23,7 +23,9 @@ from lightning_diag.streaming.sample_ledger import SampleLedger
 
 HASH_FRAC = 0.003  # share of step time that hashing may take on steps that aren't sampled ...
 GRACE_S = 0.25  # ... once it has taken this much in all
-WAITING = 512  # batches whose hashes may wait for the next sampled step
+LOOKING = 1.5  # times that of hashing: finding the predictions beside it
+SHIP = 64  # hashed batches that travel together, where no sampled step takes them along sooner
+WAITING = 512  # validation batches that are hashed
 PASSES = 2  # validation passes that are hashed: what they hold is remembered
 KEPT_SAMPLES = 50_000  # of more samples the ledger (33 bytes each) isn't put into checkpoints, and starts anew
 TRAIN_EVAL = 0.9  # share of a validation loader's samples, one of several, from which it is training data on purpose
@@ -32,7 +34,7 @@ _RAW = ("data/train_rows", "data/val_rows")
 _MADE = (
     "data/samples", "data/kept_frac", "data/duplicate_frac", "data/renewed_frac", "data/conflict_frac",
     "data/leaked_frac", "data/leaked_samples", "data/noise_frac", "data/noise_samples", "data/noise_depth",
-    "data/noise_margin",
+    "data/noise_margin", "data/noise_seen",
 )  # fmt: skip
 
 
@@ -41,9 +43,9 @@ class DataContentProbe(Probe):
 
     A 63-bit key of each training sample (see :func:`~.data_keys.sample_keys`) of every batch as long as that takes less
     than 0.3 % of step time, else of as many as it may; of every sample of the first two validation passes. Keys travel
-    with the packet of the next sampled step; what is found leaves as shares. The ledger holds at most 4.2 million
-    samples (140 MB, beyond it an even sample of them), is not recorded, and kept in checkpoints up to 50,000 samples.
-    Margins come from sampled steps.
+    with the packet of the next sampled step, or 64 batches together; what is found leaves as shares. The ledger holds
+    at most 4.2 million samples (140 MB, beyond it an even sample of them), is not recorded, and kept in checkpoints up
+    to 50,000 samples. Margins come with every key where the predictions are found by themselves.
     """
 
     every_step = True
@@ -57,7 +59,7 @@ class DataContentProbe(Probe):
         self._rows: list[Tensor] = []
         self._val_rows: list[Tensor] = []
         self._val_keys: NDArray[np.float64] = np.empty((0, 4))
-        self._sampled = self._unhashable = False
+        self._sampled = self._wanted = self._unhashable = False
         self._given: Batch | None = None
         self._passes = self._epoch = self._batches = self._told = 0
         self._last_idx = -1
@@ -65,6 +67,15 @@ class DataContentProbe(Probe):
         self._device: torch.device | None = None
         self._made: dict[str, Any] = {}
         return {}
+
+    def wants(self, batch_idx: int) -> bool:
+        now = perf_counter()
+        if self._at:
+            self._step_s = now - self._at if not self._step_s else 0.9 * self._step_s + 0.1 * (now - self._at)
+        self._at = now
+        self._batches += 1
+        self._wanted = not self._unhashable and self._batches % self._stride() == 0
+        return self._wanted
 
     def batch_start(self, batch: Batch) -> None:
         self._sampled = True
@@ -78,15 +89,10 @@ class DataContentProbe(Probe):
         self._last_idx = batch.batch_idx
         if self._sampled:
             self._given = batch  # ``observed`` adds the margins, if it comes
-            return
-        self._batches += 1
-        now = perf_counter()
-        if self._at:
-            self._step_s = now - self._at if not self._step_s else 0.9 * self._step_s + 0.1 * (now - self._at)
-        self._at = now
-        if len(self._rows) < WAITING and not self._unhashable and self._batches % self._stride() == 0:
-            self._hash(batch, None)
-            self._cost_s = perf_counter() - now
+        elif self._wanted:
+            start = perf_counter()
+            self._hash(batch, batch.observation)
+            self._cost_s = LOOKING * (perf_counter() - start)
             self._spent_s += self._cost_s
 
     def observed(self, batch: Batch) -> None:
@@ -96,12 +102,11 @@ class DataContentProbe(Probe):
 
     def collect(self) -> Values:
         if not self._sampled:
-            return []
+            return self._shipped() if len(self._rows) >= SHIP else []
         if self._given is not None:
             self._hash(self._given, self._given.observation)
-        rows, self._rows = self._rows, []
         self._sampled, self._given, self._at = False, None, 0.0
-        return [("data/train_rows", torch.cat(rows))] if rows else []
+        return self._shipped()
 
     def validation_start(self) -> None:
         self._val_rows = []
@@ -121,7 +126,10 @@ class DataContentProbe(Probe):
             self._device = rows[0].device
         if self._unhashable or self._device is None:
             return []
-        return [("data/val_rows", torch.cat(rows) if rows else torch.zeros(0, 4, device=self._device))]
+        return [
+            *self._shipped(),
+            ("data/val_rows", torch.cat(rows) if rows else torch.zeros(0, 4, device=self._device)),
+        ]
 
     def learn(self, reading: Reading) -> Mapping[str, Any]:
         train, val = reading.values.get("data/train_rows"), reading.values.get("data/val_rows")
@@ -157,6 +165,10 @@ class DataContentProbe(Probe):
         self._rows, self._val_rows, self._given = [], [], None
 
     # ------------------------------------------------------------------ inside
+
+    def _shipped(self) -> Values:
+        rows, self._rows = self._rows, []
+        return [("data/train_rows", torch.cat(rows))] if rows else []
 
     def _stride(self) -> int:
         if self._spent_s < GRACE_S or not self._step_s:

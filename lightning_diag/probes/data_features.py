@@ -24,8 +24,8 @@ class DataFeatureProbe(Probe):
 
     signals = (
         "data/feature_mean", "data/feature_std", "data/feature_min", "data/feature_max", "data/feature_batches",
-        "data/nonfinite_frac", "data/same_label", "data/same_label_chance", "data/target_mean", "data/target_std", "data/class_r2",
-        "data/val_agreement", "data/shift_match",
+        "data/nonfinite_frac", "data/same_label", "data/same_label_chance", "data/target_mean", "data/target_std",
+        "data/class_r2", "data/val_agreement", "data/shift_match",
     )  # fmt: skip
     kept = ("_features", "_by_class", "_labels", "_batches", "_next")
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from lightning_diag.probes.base import Batch, Probe, Scene, Values
-from lightning_diag.probes.data_inputs import sample_tensors
-from lightning_diag.probes.data_kernels import HALF, content_hash, hash_weights
+from lightning_diag.probes.data_keys import chunks, hashed_tensors, sample_keys
 from lightning_diag.probes.shards import is_distributed
 from lightning_diag.probes.strided import strided_view
 
+HALF = 24  # bits of half a hash: a whole number that float32 holds exactly
 ELEMENTS = 256  # of a parameter that go into a fingerprint; another choice of them each time
 EVERY = 8  # sampled steps from one fingerprint of the weights to the next
 SAMPLES = 4  # of a batch whose hashes are compared
@@ -39,7 +39,6 @@ class RankProbe(Probe):
         self._weights: list[Tensor] = []
         self._hash: Tensor | None = None
         self._turn = 0
-        self._multipliers: Tensor | None = None
         self._size = scene.facts.world_size
         self._on = self._size > 1
         if not self._on:
@@ -59,14 +58,12 @@ class RankProbe(Probe):
     def batch_start(self, batch: Batch) -> None:
         if not self._on or self._hash is not None:
             return  # the first micro-batch stands for the step
-        tensors = [tensor[:SAMPLES] for tensor in sample_tensors(batch.batch)]
+        tensors = [tensor[:SAMPLES] for tensor in hashed_tensors(batch.batch)]
         if not tensors or not tensors[0].shape[0]:
             return
-        if self._multipliers is None or self._multipliers.device != tensors[0].device:
-            self._multipliers = hash_weights(tensors[0].device)
-        hashes = content_hash(tensors, self._multipliers)
-        missing = hashes.new_full((SAMPLES - len(hashes), 2), torch.nan)
-        self._hash = torch.cat([hashes, missing]).reshape(-1)
+        keys = chunks(sample_keys(tensors))
+        missing = keys.new_full((SAMPLES - len(keys), keys.shape[1]), torch.nan)
+        self._hash = torch.cat([keys, missing]).reshape(-1)
 
     def collect(self) -> Values:
         values: Values = [] if self._hash is None else [("rank/batch_hash", self._hash)]
@@ -80,7 +77,7 @@ class RankProbe(Probe):
 
     def detach(self) -> None:
         self._weights = []
-        self._hash = self._multipliers = None
+        self._hash = None
 
 
 @torch.no_grad()

@@ -22,12 +22,14 @@ class Noise(NamedTuple):
         depth: share of the negative mean margins that are deep: near 1 where labels are wrong, low where samples are
             hard.
         margin: median mean margin of labels the network agrees with: how sure it is.
+        seen: margins a sample, on average.
     """
 
     frac: float
     samples: float
     depth: float
     margin: float
+    seen: float
 
 
 class LabelSuspects:
@@ -64,4 +66,4 @@ class LabelSuspects:
             f"sample {int(k):012x} (label {label:g})" for k, label in zip(self.keys, self.labels, strict=True)
         )
         depth = float(wrong.sum()) / max(1.0, float((seen.mean < 0).sum()))
-        return Noise(float(wrong.mean()), float(len(wrong)), depth, usual), names
+        return Noise(float(wrong.mean()), float(len(wrong)), depth, usual, float(seen.counts.mean())), names

@@ -27,11 +27,13 @@ class Margins(NamedTuple):
         key: hash, ``(N,)``.
         label: given label, ``(N,)``.
         mean: running mean of the margin, ``(N,)``: of the first three, then exponential.
+        counts: margins seen, ``(N,)``.
     """
 
     key: NDArray[np.uint64]
     label: NDArray[np.float32]
     mean: NDArray[np.float32]
+    counts: NDArray[np.int32]
 
 
 class SampleLedger:
@@ -120,7 +122,7 @@ class SampleLedger:
         self._settle()
         t = self._table
         enough = t["margins"] >= least
-        return Margins(t["key"][enough], t["label"][enough], t["margin"][enough])
+        return Margins(t["key"][enough], t["label"][enough], t["margin"][enough], t["margins"][enough])
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """Return all that is known as arrays, for a checkpoint."""

@@ -1,0 +1,123 @@
+"""Policies of the rules over data: when they fire, when they don't, and what they do with NaN and with nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lightning_diag import detectors
+from lightning_diag.detectors.base import Detector
+from lightning_diag.finding import Finding
+from lightning_diag.reading import Facts, Reading
+from tests.detectors.class_stream import judged
+
+RULES = [cls for name in detectors.__all__ if (cls := getattr(detectors, name)).__name__.startswith("Data")]
+NAN = float("nan")
+
+
+def run(detector: Detector, values: Mapping[str, Any], steps: int = 60, facts: Facts = Facts()) -> list[Finding]:  # noqa: B008
+    made = {k: np.asarray(v, dtype=np.float64) for k, v in values.items()}
+    seen = {"data/feature_batches": np.float64(0), "data/noise_seen": np.float64(0)}
+    readings = [
+        Reading(s, s // 10, {**made, **{k: np.float64(s) for k in seen if k.split("_")[0] in "".join(made)}}, facts)
+        for s in range(1, steps + 1)
+    ]
+    return [f for f in judged(detector, readings) if f is not None]
+
+
+def severities(found: list[Finding]) -> set[str]:
+    return {str(f.severity) for f in found}
+
+
+LEARNED = {"loss/relative": 0.1, "loss/level": 0.2}
+LOST = {"loss/relative": 1.0, "loss/level": 2.3, "loss/best": 2.3}
+NOISE = {"data/noise_frac": 0.12, "data/noise_samples": 1000, "data/noise_depth": 0.8, "data/noise_margin": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("rule", "values", "expected"),
+    [
+        ("DataLeakage", {"data/leaked_frac": 0.02, "data/leaked_samples": 8}, {"warning"}),
+        ("DataLeakage", {"data/leaked_frac": 0.02, "data/leaked_samples": 2}, set()),
+        ("DataLeakage", {"data/leaked_frac": 0.02, "data/leaked_samples": 8, "data/duplicate_frac": 0.05}, set()),
+        ("DataDuplicates", {"data/duplicate_frac": 0.3, "data/samples": 1000}, {"info"}),
+        ("DataConflictingLabels", {"data/conflict_frac": 0.05, "data/samples": 1000}, {"warning"}),
+        (
+            "DataConflictingLabels",
+            {"data/conflict_frac": 0.05, "data/samples": 1000, "data/duplicate_frac": 0.4},
+            {"info"},
+        ),
+        ("DataLabelNoise", NOISE, {"warning"}),
+        ("DataLabelNoise", {**NOISE, "data/noise_depth": 0.3}, set()),
+        ("DataLabelNoise", {**NOISE, "data/noise_margin": 0.3}, set()),
+        ("DataLabelNoise", {**NOISE, "data/noise_frac": 0.03}, set()),
+        ("DataLabelNoise", {**NOISE, "data/same_label": 1.0, "data/same_label_chance": 0.1}, set()),
+        ("DataUnnormalized", {"data/feature_mean": [3.5, 3.5], "data/feature_std": [1, 1]}, {"warning"}),
+        ("DataUnnormalized", {"data/feature_mean": [0.5, 0.4], "data/feature_std": [0.3, 0.3]}, set()),
+        ("DataUnnormalized", {"data/feature_mean": [0, 0], "data/feature_std": [50, 50]}, {"info"}),
+        ("DataUnnormalized", {"data/feature_mean": [2000, 0.1] + [0] * 8, "data/feature_std": [9] + [1] * 9}, {"info"}),
+        ("DataUnshuffled", {"data/same_label": 1.0, "data/same_label_chance": 0.1, **LEARNED}, {"info"}),
+        ("DataUnshuffled", {"data/same_label": 0.1, "data/same_label_chance": 0.1, **LOST}, set()),
+        ("DataConstantFeature", {"data/feature_min": [0, 1], "data/feature_max": [1, 1]}, {"info"}),
+        ("DataConstantFeature", {"data/feature_min": [0] * 64, "data/feature_max": [0] * 8 + [1] * 56}, set()),
+        ("DataConstantFeature", {"data/feature_min": [2, 2], "data/feature_max": [2, 2]}, {"warning"}),
+        ("DataNonFinite", {"data/nonfinite_frac": 0.1, "loss/train": 1.0}, {"info"}),
+        ("DataNonFinite", {"data/nonfinite_frac": 0.0, "loss/train": NAN}, set()),
+        ("DataGiveawayFeature", {"data/class_r2": [0.3] * 30 + [0.99]}, {"warning"}),
+        ("DataGiveawayFeature", {"data/class_r2": [0.3, 0.94, 0.93, 0.5]}, set()),
+        ("DataGiveawayFeature", {"data/class_r2": [0.99] * 20}, set()),
+        ("DataClassNeverTarget", {"class/train_support": [40, 0, 40], "class/support": [5, 5, 5]}, {"warning"}),
+        ("DataClassNeverTarget", {"class/train_support": [40, 0, 40], "class/support": [5, 0, 5]}, {"info"}),
+        ("DataLabelsShifted", {"data/shift_match": [0.1, 0.1, 0.99]}, {"warning"}),
+        ("DataLabelsShifted", {"data/shift_match": [0.1, 0.99, 0.1]}, set()),
+        ("DataLabelsShifted", {"data/shift_match": [0.99, 0.1, 0.1]}, set()),
+        ("DataLabelsShifted", {"data/val_agreement": 0.02, "data/class_r2": [0.4, 0.3]}, {"warning"}),
+    ],
+)
+def test_when_it_fires(rule: str, values: Mapping[str, Any], expected: set[str]) -> None:
+    assert severities(run(getattr(detectors, rule)(), values)) == expected
+
+
+def test_what_changes_with_the_run_and_its_facts() -> None:
+    scale = {"data/feature_mean": [0, 0], "data/feature_std": [50, 50], **LOST}
+    known = Facts(planned_steps=100, chance_loss=2.3)
+    assert severities(run(detectors.DataUnnormalized(), scale, 90, known)) == {"info", "warning"}
+    assert not run(detectors.DataUnnormalized(), scale, 90, Facts(input_normalized=True))
+    order = {"data/same_label": 1.0, "data/same_label_chance": 0.1, **LOST}
+    assert severities(run(detectors.DataUnshuffled(), order, 90, known)) == {"info", "warning"}
+    copies = {"data/shift_match": [0.99, 0.1, 0.1]}
+    assert severities(run(detectors.DataLabelsShifted(), copies, 3, Facts(loss_kind="cross-entropy"))) == {"critical"}
+    tokens = {"class/train_support": [4000, 0, 40], "class/support": [5, 5, 5]}
+    assert not run(detectors.DataClassNeverTarget(), tokens, 3, Facts(task="language-model"))
+
+
+def test_slow_learning_is_no_label_noise() -> None:
+    detector, found = detectors.DataLabelNoise(), []
+    for look in range(2, 30):
+        values = {**NOISE, "data/noise_frac": 0.5 * 0.8**look, "data/noise_seen": look}
+        found += judged(detector, [Reading(10 * look, look, {k: np.float64(v) for k, v in values.items()})])
+    assert not any(found)
+
+
+@pytest.mark.parametrize("cls", RULES, ids=lambda cls: cls.rule)
+def test_nan_empty_and_nothing_say_nothing(cls: type[Detector]) -> None:
+    shapes: dict[str, Any] = {"data/shift_match": [NAN] * 3}
+    for value in (NAN, np.empty(0)):
+        values = {name: shapes.get(name, value) for name in cls.reads if not name.startswith("origin")}
+        for name in ("data/feature_mean", "data/feature_std", "data/feature_min", "data/feature_max", "data/class_r2"):
+            if name in values:
+                values[name] = np.atleast_1d(value)
+        scalars = {n: v for n, v in values.items() if np.ndim(v) == 0 or "feature" in n or "class" in n or "shift" in n}
+        assert not [f for f in run(cls(), scalars, 30) if str(f.severity) != "info"]
+    assert not run(cls(), {}, 5)
+
+
+@pytest.mark.parametrize("cls", RULES, ids=lambda cls: cls.rule)
+def test_state_goes_round(cls: type[Detector]) -> None:
+    one, two = cls(), cls()
+    run(one, {**NOISE, "data/same_label": 0.2, "data/same_label_chance": 0.1, **LOST}, 30)
+    two.load_state_dict(one.state_dict())
+    assert two.state_dict() == one.state_dict()
