@@ -151,15 +151,19 @@ class DataContentProbe(Probe):
             return {"epoch": self._epoch, "passes": 0}
         columns = {n: torch.from_numpy(c.view(np.int64) if c.dtype == np.uint64 else c.copy())
                    for n, c in self.ledger.columns().items()}  # fmt: skip
-        return {"epoch": self._epoch, "passes": self._passes, "told": self._told, "last": self._last_idx,
-                "columns": columns, "val": torch.from_numpy(self._val_keys.copy())}  # fmt: skip
+        return {
+            "epoch": self._epoch, "passes": self._passes, "told": self._told, "last": self._last_idx,
+            "columns": columns, "waiting": [rows.cpu() for rows in self._rows],
+            "val": torch.from_numpy(self._val_keys.copy()),
+        }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
-        self._epoch, self._passes = int(state["epoch"]), int(state["passes"])
+        self._epoch, self._passes, self._device = int(state["epoch"]), int(state["passes"]), device
         if "columns" in state:
             self.ledger.take(wait_for_all(state["columns"]))
             self._val_keys = wait_for_all({"val": state["val"]})["val"]
             self._told, self._last_idx = int(state["told"]), int(state["last"])
+            self._rows = [rows.to(device) for rows in state["waiting"]]
 
     def detach(self) -> None:
         self._rows, self._val_rows, self._given = [], [], None

@@ -107,11 +107,13 @@ def test_nan_empty_and_nothing_say_nothing(cls: type[Detector]) -> None:
     shapes: dict[str, Any] = {"data/shift_match": [NAN] * 3}
     for value in (NAN, np.empty(0)):
         values = {name: shapes.get(name, value) for name in cls.reads if not name.startswith("origin")}
-        for name in ("data/feature_mean", "data/feature_std", "data/feature_min", "data/feature_max", "data/class_r2"):
-            if name in values:
+        for name in values:
+            if name.startswith(("class/", "data/feature_m", "data/feature_std", "data/class")):
                 values[name] = np.atleast_1d(value)
-        scalars = {n: v for n, v in values.items() if np.ndim(v) == 0 or "feature" in n or "class" in n or "shift" in n}
-        assert not [f for f in run(cls(), scalars, 30) if str(f.severity) != "info"]
+        given = {
+            n: v for n, v in values.items() if np.size(v) or n.startswith(("class/", "data/feature_m", "data/class"))
+        }
+        assert not [f for f in run(cls(), given, 30) if str(f.severity) != "info"]
     assert not run(cls(), {}, 5)
 
 
