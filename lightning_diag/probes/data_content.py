@@ -14,7 +14,7 @@ from torch import Tensor
 from lightning_diag._transfer import wait_for_all
 from lightning_diag.observation import Observation
 from lightning_diag.probes import data_kernels as kernels
-from lightning_diag.probes.base import Batch, Probe, Scene, Values
+from lightning_diag.probes.base import Batch, Probe, Scene, Values, moved
 from lightning_diag.probes.data_keys import chunks, hashed_tensors, sample_keys
 from lightning_diag.probes.observer import find_target
 from lightning_diag.reading import Reading
@@ -153,7 +153,7 @@ class DataContentProbe(Probe):
                    for n, c in self.ledger.columns().items()}  # fmt: skip
         return {
             "epoch": self._epoch, "passes": self._passes, "told": self._told, "last": self._last_idx,
-            "columns": columns, "waiting": [rows.cpu() for rows in self._rows],
+            "columns": columns, "waiting": moved(self._rows, torch.device("cpu")),
             "val": torch.from_numpy(self._val_keys.copy()),
         }  # fmt: skip
 
@@ -163,7 +163,7 @@ class DataContentProbe(Probe):
             self.ledger.take(wait_for_all(state["columns"]))
             self._val_keys = wait_for_all({"val": state["val"]})["val"]
             self._told, self._last_idx = int(state["told"]), int(state["last"])
-            self._rows = [rows.to(device) for rows in state["waiting"]]
+            self._rows = moved(state["waiting"], device)
 
     def detach(self) -> None:
         self._rows, self._val_rows, self._given = [], [], None
