@@ -15,6 +15,7 @@ from typing import Any
 
 from lightning_diag.causes import CAUSES as CAUSES
 from lightning_diag.causes import CONSEQUENCES, Pattern
+from lightning_diag.checklist import Item, checklist
 from lightning_diag.finding import Finding, Severity
 
 ROOTED = 1.5  # weight of a symptom for the cause whose note came first of all
@@ -104,6 +105,11 @@ class Diagnosis:
         return tuple(sorted(every.values(), key=lambda f: (-f.severity, f.status == "resolved", f.first_step, f.rule)))
 
     @property
+    def checklist(self) -> tuple[Item, ...]:
+        """The due-diligence list, ticked by these findings and this coverage."""
+        return checklist(self.findings, self.coverage.ran, self.coverage.skipped)
+
+    @property
     def healthy(self) -> bool:
         """Whether something was checked and nothing of warning or worse was found."""
         return bool(self.coverage.ran) and (self.severity or Severity.INFO) < Severity.WARNING
@@ -137,6 +143,7 @@ class Diagnosis:
             "causes": [c.to_dict() for c in self.causes],
             "notes": [f.to_dict() for f in self.notes],
             "coverage": self.coverage.to_dict(),
+            "checklist": [item.to_dict() for item in self.checklist],
         }
 
 

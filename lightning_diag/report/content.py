@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from lightning_diag import __version__
-from lightning_diag.diagnosis import Coverage
+from lightning_diag.diagnosis import Coverage, Diagnosis
 from lightning_diag.record import Record
 from lightning_diag.report.cards import Cards, FindingCard, cards
 from lightning_diag.report.figures import figure
@@ -47,6 +47,7 @@ def content(record: Record, now: datetime) -> dict[str, Any]:
         "span": _span(got),
         "sections": parts,
         "coverage": _coverage(diagnosis.coverage, shown.findings(), got, running),
+        "checklist": _checklist(diagnosis, shown.findings(), running),
         "limits": limits(record),
         "facts": run_facts(record, got),
         "data": _data(got, charts),
@@ -92,6 +93,23 @@ def _coverage(coverage: Coverage, findings: Sequence[FindingCard], got: Gathered
         "skipped": _pairs(coverage.skipped),
         "unmeasured": _pairs(got.facts.unmeasured),
     }
+
+
+def _checklist(diagnosis: Diagnosis, findings: Sequence[FindingCard], running: bool) -> list[dict[str, Any]]:
+    """The due-diligence list; empty while nobody knows what was checked."""
+    if running or not diagnosis.coverage.ran:
+        return []
+    anchors = {card.rule: card.id for card in findings}
+    return [
+        {
+            "item": item.item,
+            "state": item.state,
+            "kind": {"ok": "ok", "note": "info", "failed": "warning", "not-measurable": "none"}[item.state],
+            "why": clean(item.why, TEXT_LENGTH),
+            "rules": [(clean(rule), anchors.get(clean(rule), "")) for rule in item.rules],
+        }
+        for item in diagnosis.checklist
+    ]
 
 
 def _pairs(data: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -90,6 +90,8 @@ class ConsoleSink(Sink):
             lines += _card(cause)
         if len(diagnosis.causes) > SHOWN_CAUSES:
             lines.append(Text(f"  and {len(diagnosis.causes) - SHOWN_CAUSES} more"))
+        if diagnosis.coverage.ran:
+            lines += _ticked(diagnosis, self.verbose)
         skipped = diagnosis.coverage.skipped
         if skipped and (self.verbose or not diagnosis.coverage.ran):
             lines.append(Text(f"  checks: {len(diagnosis.coverage.ran)} ran, {len(skipped)} skipped"))
@@ -120,6 +122,19 @@ def _card(cause: Cause) -> list[Text]:
     head = Text.assemble("  - ", (f"{cause.severity}", STYLE[cause.severity]), f": {clean(cause.title)}")
     head.append(f", since step {cause.first_step}{place} (confidence {cause.confidence:.0%}: {rules})")
     return [head, Text(f"    next: {clean(cause.experiment)}")]
+
+
+def _ticked(diagnosis: Diagnosis, verbose: bool) -> list[Text]:
+    """Return the checklist in a line: how much holds, and what doesn't; with ``verbose`` also a line for each item."""
+    items = diagnosis.checklist
+    counts = {state: sum(i.state == state for i in items) for state in ("ok", "failed", "not-measurable")}
+    failed = "; ".join(f"{item.item} ({', '.join(map(clean, item.rules))})" for item in items if item.state == "failed")
+    text = f"  checklist: {counts['ok']} of {len(items)} hold"
+    text += f", not so: {failed}" if failed else ""
+    lines = [Text(text + (f", {counts['not-measurable']} not measurable" if counts["not-measurable"] else ""))]
+    if verbose:
+        lines += [Text(f"    {item.state}: {item.item}{f' ({clean(item.why)})' if item.why else ''}") for item in items]
+    return lines
 
 
 def _columns(stream: TextIO) -> int | None:

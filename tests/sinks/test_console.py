@@ -92,8 +92,12 @@ def test_the_verdict_with_causes(tmp_path: Path) -> None:
     )
     assert lines[1].endswith("%: updates/too-large, loss/not-learning)")
     assert lines[2].startswith("    next: repeat the first 200 steps with a tenth of the learning rate")
-    assert lines[3] == f"  run directory: {tmp_path}"
-    assert len(lines) == 4
+    assert lines[3] == (
+        "  checklist: 0 of 21 hold, not so: the learning rate is in a sane range (updates/too-large); "
+        "it is better than guessing (loss/not-learning), 19 not measurable"
+    )
+    assert lines[4] == f"  run directory: {tmp_path}"
+    assert len(lines) == 5
 
 
 def test_only_the_first_causes_are_shown() -> None:
@@ -104,9 +108,15 @@ def test_only_the_first_causes_are_shown() -> None:
     assert lines[-1] == "  and 2 more"
 
 
-def test_a_healthy_run_is_one_line() -> None:
-    diagnosis = Diagnosis(coverage=Coverage(("loss/spike",)))
-    assert closed(diagnosis) == [f"lightning_diag {diagnosis.verdict}"]
+def test_a_healthy_run_is_its_verdict_and_its_checklist() -> None:
+    diagnosis = Diagnosis(coverage=Coverage(("loss/diverging",)))
+    assert closed(diagnosis) == [
+        f"lightning_diag {diagnosis.verdict}",
+        "  checklist: 1 of 21 hold, 20 not measurable",
+    ]
+    listed = closed(diagnosis, verbose=True)
+    assert "    ok: the learning rate is in a sane range" in listed
+    assert "    not-measurable: nothing leaks (not among the rules of this run)" in listed
     assert "Healthy" in diagnosis.verdict
 
 
