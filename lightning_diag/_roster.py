@@ -66,8 +66,13 @@ class Roster:
     def attach(self, scene: Scene) -> None:
         """Attach all to the module and optimizers; learn what they know of the run and what they can't measure."""
         unmeasured: dict[str, str] = {}
+        idle: list[Probe] = []  # those that can measure nothing here
         for owner, probe in self.every:
-            unmeasured.update(self.attempt(owner, probe, probe.attach, scene) or {})
+            reasons = self.attempt(owner, probe, probe.attach, scene) or {}
+            unmeasured.update(reasons)
+            if probe.signals and reasons.keys() >= set(probe.signals):
+                idle.append(probe)
+        self.plain = [(owner, probe) for owner, probe in self.every if probe.every_step and probe not in idle]
         for owner, probe in self.every:
             self._know(self.attempt(owner, probe, probe.facts) or {})
         self._know({"unmeasured": unmeasured})
@@ -91,7 +96,8 @@ class Roster:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the probes have learned, for a checkpoint."""
-        return {type(p).__name__: p.state_dict() for _, p in self.every if p.kept}
+        saved = {type(p).__name__: self.attempt(owner, p, p.state_dict) for owner, p in list(self.every) if p.kept}
+        return {name: state for name, state in saved.items() if state is not None}
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
         """Give attached probes back what they had learned; leaves its argument alone."""

@@ -70,6 +70,14 @@ CAUSES: tuple[Pattern, ...] = (
         "call zero_grad() before each backward pass, and repeat the first 200 steps",
     ),
     Pattern(
+        "low-precision",
+        "the precision is too low for the numbers",
+        {"gradients/scaler-skipping": 3.5},
+        (*_NUMERIC, "classes/confused"),
+        'train 200 steps with precision="bf16-mixed", then with "32-true": if the first is well, the range of float16 '
+        "was the cause; if only the second is, its precision",
+    ),
+    Pattern(
         "learning-rate-too-high",
         "the learning rate is too high",
         {"updates/too-large": 2.0, "loss/diverging": 1.2, "loss/oscillating": 0.8, "gradients/exploding": 0.6},

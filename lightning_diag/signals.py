@@ -52,6 +52,8 @@ _SPREAD: tuple[Statistic, ...] = ("min", "median", "max")
 SIGNALS: dict[str, Signal] = _table(
     # every optimizer step
     Signal("loss/train", "loss", None, "mean", _V, "training loss of the step, mean of its micro-batches, undivided"),
+    Signal("scaler/scale", "1", None, "same", (), "loss scale after the step, under a gradient scaler (float16)"),
+    Signal("scaler/skipped", "0 or 1", None, "same", (), "1 where the scaler skipped the step"),
     # sampled steps: optimization
     Signal("lr", "1", "group", "same", ("max",), "learning rate of each parameter group"),
     Signal("grad/norm", "loss/weight", None, "norm", _V, "L2 norm of all gradients, unscaled, accumulated, pre-clip"),

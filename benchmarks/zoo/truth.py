@@ -30,7 +30,7 @@ RULES = frozenset(
     for r in names
 )  # fmt: skip
 
-PLANNED_CAUSES = frozenset({"low-precision", "bad-batch", "wrong-loss", "gan-imbalance"})  # fmt: skip
+PLANNED_CAUSES = frozenset({"bad-batch", "wrong-loss", "gan-imbalance"})  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from lightning_diag.detectors.gradient_accumulating import GradientAccumulating
 from lightning_diag.detectors.gradient_always_clipped import GradientAlwaysClipped
 from lightning_diag.detectors.gradient_exploding import GradientExploding
 from lightning_diag.detectors.gradient_non_finite import GradientNonFinite
+from lightning_diag.detectors.gradient_scaler_skipping import GradientScalerSkipping
 from lightning_diag.detectors.gradient_unreached import GradientUnreached
 from lightning_diag.detectors.gradient_vanishing import GradientVanishing
 from lightning_diag.detectors.loss_bad_start import LossBadStart
@@ -89,6 +90,7 @@ __all__ = [
     "GradientAlwaysClipped",
     "GradientExploding",
     "GradientNonFinite",
+    "GradientScalerSkipping",
     "GradientUnreached",
     "GradientVanishing",
     "LossBadStart",

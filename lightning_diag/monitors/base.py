@@ -13,8 +13,8 @@ import lightning.pytorch as pl
 
 from lightning_diag._guard import Guard
 from lightning_diag.diagnosis import Diagnosis
+from lightning_diag.errors import ConfigurationError
 from lightning_diag.finding import Finding
-from lightning_diag.monitors import trainer_view as view
 from lightning_diag.monitors.session import Options, Parts, Session
 
 if TYPE_CHECKING or find_spec("pytorch_lightning") is None:
@@ -122,7 +122,7 @@ class Monitor(_Callback):
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         """Judge the pass."""
         if not trainer.sanity_checking:
-            self._pipeline("validation_end", trainer, view.metrics(trainer), trainer.current_epoch)
+            self._forward(Session.validation_end, trainer, trainer)
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """Close the run."""
@@ -139,7 +139,11 @@ class Monitor(_Callback):
         session = self._session
         if session is None or session.lead is not self:
             return {}
-        return session.state_dict()
+        try:
+            return session.state_dict()
+        except Exception as error:
+            session.guard.tell("the state for a checkpoint", error)
+            return {}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Keep a checkpoint's state until the run opens; leaves its argument alone."""
@@ -152,8 +156,9 @@ class Monitor(_Callback):
     # ------------------------------------------------------------------ inside
 
     def _open(self, team: list[Monitor], trainer: Any, module: Any) -> Session | None:
-        options = next((o for o in (m.options() for m in team) if o is not None), Options())
+        options = Options()
         try:
+            options = next((o for o in (m.options() for m in team) if o is not None), options)
             parts = Parts()
             for monitor in team:
                 brought = monitor.parts()
@@ -164,7 +169,7 @@ class Monitor(_Callback):
             session.lead = self
             return session
         except Exception as error:
-            if options.strict or isinstance(error, ValueError):
+            if options.strict or isinstance(error, ConfigurationError):
                 raise  # a wrong argument is the user's to know before training starts
             Guard().tell("lightning_diag", error)
             return None
@@ -195,13 +200,16 @@ class Monitor(_Callback):
         try:
             session.guard.tell("lightning_diag", error)
         finally:
-            session.finish(failed=True)
+            self._finish(session, failed=True)
 
     def _close(self, trainer: Any, *, failed: bool) -> None:
         session = self._session
         if session is None or session.lead is not self or session.serves != id(trainer):
             return
         _retire(trainer)
+        self._finish(session, failed=failed)
+
+    def _finish(self, session: Session, *, failed: bool) -> None:
         try:
             session.finish(failed=failed)
         except Exception as error:

@@ -9,13 +9,14 @@ from lightning_diag.probes.accuracy import AccuracyProbe
 from lightning_diag.probes.chance import ChanceProbe
 from lightning_diag.probes.gradient import GradientProbe
 from lightning_diag.probes.loss import LossProbe
+from lightning_diag.probes.scaler import ScalerProbe
 
 
 class GradientMonitor(Monitor):
     """Watches gradient norms, clipping and update-to-weight ratios.
 
-    Signals: ``grad/*``, ``weight/parameter_norm``, ``update/parameter_ratio``, ``lr``; the loss beside them, because a
-    symptom without a consequence is a note and no warning.
+    Signals: ``grad/*``, ``weight/parameter_norm``, ``update/parameter_ratio``, ``lr``, ``scaler/*``; the loss beside
+    them, because a symptom without a consequence is a note and no warning.
 
     Rules: ``gradients/*`` and ``updates/*``, ``setup/odd-initialization``.
 
@@ -28,7 +29,13 @@ class GradientMonitor(Monitor):
         """Return fresh probes and detectors for a run."""
         name = type(self).__name__
         return Parts(
-            probes=[(name, LossProbe()), (name, ChanceProbe()), (name, AccuracyProbe()), (name, GradientProbe())],
+            probes=[
+                (name, LossProbe()),
+                (name, ChanceProbe()),
+                (name, AccuracyProbe()),
+                (name, GradientProbe()),
+                (name, ScalerProbe()),
+            ],
             detectors=[
                 detectors.GradientVanishing(),
                 detectors.GradientExploding(),
@@ -36,6 +43,7 @@ class GradientMonitor(Monitor):
                 detectors.GradientUnreached(),
                 detectors.GradientAlwaysClipped(),
                 detectors.GradientAccumulating(),
+                detectors.GradientScalerSkipping(),
                 detectors.UpdateTooLarge(),
                 detectors.UpdateTooSmall(),
                 detectors.UpdateFrozen(),

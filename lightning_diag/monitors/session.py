@@ -176,6 +176,10 @@ class Session:
                 trainer.should_stop |= ranks.follow(self._exchange, self.schedule, self._steps_done, sampling=sampling)
         return stepped
 
+    def validation_end(self, trainer: Any) -> None:
+        """A validation pass is over; the user's metrics are known."""
+        self.pipeline.validation_end(view.metrics(trainer), trainer.current_epoch)
+
     def book(self, own_s: float, *, stepped: bool = False) -> None:
         """Add our own seconds of a hook; with ``stepped`` the optimizer step is over."""
         self._own_s += own_s

@@ -46,6 +46,7 @@ def scene(trainer: Any, module: nn.Module, observe: Callable[[Any, Any, Any], Ob
         automatic,
         lambda opt: inverse_scale(trainer, opt),
         observe,
+        None if scaler(trainer) is None else lambda: _scale(trainer),
         lambda: loaders(trainer),
         engine_norm=ranks.engine_norm(trainer),
         replicated=not getattr(trainer.strategy, "_model_averaging_period", None),

@@ -49,6 +49,7 @@ class Scene:
         automatic: whether Lightning drives the optimizer.
         inverse_scale: returns the factor that unscales gradients an AMP scaler has scaled, as a tensor; None =
             unscaled.
+        scale: returns the loss scale of an AMP scaler as a tensor, None before its first use; None = no scaler.
         observe: the user's own ``observe`` callable.
         loaders: returns the training and the validation loaders, as far as they exist by then.
         replicated: whether processes that share no shards are meant to have equal weights after every step.
@@ -62,6 +63,7 @@ class Scene:
     automatic: bool = True
     inverse_scale: Callable[[Optimizer], Tensor | None] = field(default=lambda optimizer: None)
     observe: Callable[[Any, Any, Any], Observation | None] | None = None
+    scale: Callable[[], Tensor | None] | None = None
     loaders: Callable[[], tuple[tuple[Loader, ...], tuple[Loader, ...]]] = lambda: ((), ())
     engine_norm: Callable[[], Tensor | float | None] | None = None
     replicated: bool = True
