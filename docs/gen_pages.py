@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the code of this very tree
 
 import lightning_diag
 from docs.roles import plain
-from lightning_diag._replay import shipped
+from lightning_diag._plugins import shipped
 from lightning_diag.detectors.base import Detector
 from lightning_diag.signals import SIGNALS, logged_keys
 from lightning_diag.sinks._charts import SECTIONS

@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from lightning_diag import detectors as room
 from lightning_diag._judge import Judge, chosen
+from lightning_diag._plugins import known
 from lightning_diag.detectors.base import Detector
 from lightning_diag.diagnosis import Diagnosis
 from lightning_diag.errors import ConfigurationError
@@ -18,13 +18,6 @@ from lightning_diag.record import Record, load
 from lightning_diag.record.reader import RUN
 
 log = logging.getLogger("lightning_diag")
-
-
-def shipped() -> list[type[Detector]]:
-    """Return the classes of all rules this package ships, by rule."""
-    named = (getattr(room, name) for name in room.__all__)
-    classes = [item for item in named if isinstance(item, type) and issubclass(item, Detector) and item is not Detector]
-    return sorted(classes, key=lambda cls: cls.rule)
 
 
 def open_run(path: str | os.PathLike[str], names: Mapping[str, str] | None = None) -> Record | Log:
@@ -63,7 +56,8 @@ def check(
         record: a run directory; the log of a run that was not watched (Lightning's ``metrics.csv``, W&B's
             ``run-*.wandb``, TensorBoard's event files, or their folder); a record or log that is open; or readings in
             the order of steps.
-        detectors: detectors to run, with limits of your choice; every shipped one with its defaults when None.
+        detectors: detectors to run, with limits of your choice; every rule with its defaults when None, those of other
+            installed packages too.
         select: globs of rules to judge; ``loss`` alone means ``loss/*``.
         ignore: globs of rules to leave out.
         names: signal -> column of a log whose names are not the usual ones, such as ``{"loss/train": "nll"}``.
@@ -87,7 +81,7 @@ def check(
     if isinstance(record, (str, os.PathLike)):
         record = open_run(record, names)
     if detectors is None:
-        detectors = [cls() for cls in shipped()]
+        detectors = [cls() for cls in known()]
     wanted = chosen(detectors, select, ignore)
     judge = Judge(wanted, on_error=_tell, excused=_excused(record, wanted) if isinstance(record, Log) else None)
     for reading in record.readings() if isinstance(record, (Record, Log)) else record:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from lightning_diag._replay import shipped
+from lightning_diag._plugins import shipped
 from lightning_diag.checklist import ITEMS, checklist
 from lightning_diag.diagnosis import Coverage, diagnose
 from lightning_diag.finding import Finding, Severity

@@ -10,7 +10,8 @@ import pytest
 
 import lightning_diag
 from lightning_diag import cli
-from lightning_diag._replay import check, shipped
+from lightning_diag._plugins import shipped
+from lightning_diag._replay import check
 from lightning_diag.cli.front import COMMANDS
 from tests.test_replay import BROKEN, falling, readings, write
 

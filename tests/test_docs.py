@@ -11,7 +11,7 @@ import pytest
 
 import lightning_diag
 from docs import gen_pages
-from lightning_diag._replay import shipped
+from lightning_diag._plugins import shipped
 from lightning_diag.detectors.base import Detector
 
 ROOT = Path(__file__).parents[1]

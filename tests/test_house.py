@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import lightning_diag
-from lightning_diag._replay import shipped
+from lightning_diag._plugins import shipped
 
 ROOM = Path(lightning_diag.__file__).parent
 FILES = {str(path.relative_to(ROOM)): path for path in sorted(ROOM.rglob("*.py"))}

@@ -10,7 +10,8 @@ import pytest
 
 from lightning_diag import detectors as room
 from lightning_diag._judge import Judge
-from lightning_diag._replay import check, shipped
+from lightning_diag._plugins import shipped
+from lightning_diag._replay import check
 from lightning_diag.detectors.base import Detector
 from lightning_diag.detectors.loss_non_finite import LossNonFinite
 from lightning_diag.diagnosis import Diagnosis

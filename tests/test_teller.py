@@ -10,7 +10,7 @@ import pytest
 from lightning_diag import MemorySink, _teller
 from lightning_diag._guard import Guard
 from lightning_diag._judge import Judge
-from lightning_diag._replay import shipped
+from lightning_diag._plugins import shipped
 from lightning_diag._teller import BLOCK, Teller
 from lightning_diag.finding import Finding
 from lightning_diag.reading import Facts, Reading

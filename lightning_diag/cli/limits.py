@@ -6,13 +6,13 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
-from lightning_diag._replay import shipped
+from lightning_diag._plugins import known
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import ConfigurationError
 
 
 def detectors(given: Sequence[str]) -> list[Detector] | None:
-    """Return every shipped detector with these limits; None without any, which stands for the defaults.
+    """Return every detector with these limits; None without any, which stands for the defaults.
 
     Args:
         given: texts ``rule.argument=value``; the value is read as the default's type.
@@ -27,7 +27,7 @@ def detectors(given: Sequence[str]) -> list[Detector] | None:
     if not given:
         return None
     wanted: dict[str, dict[str, Any]] = {}
-    classes = {cls.rule: cls for cls in shipped()}
+    classes = {cls.rule: cls for cls in known()}
     for text in given:
         name, _, value = text.partition("=")
         rule, _, argument = name.strip().rpartition(".")

@@ -7,8 +7,8 @@ import difflib
 import inspect
 from collections.abc import Sequence
 
+from lightning_diag import _plugins
 from lightning_diag._judge import matches
-from lightning_diag._replay import shipped
 from lightning_diag.cli.base import FINE, NOT_JUDGED, Command, complain, say
 from lightning_diag.detectors.base import Detector
 
@@ -20,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print one line a rule, or the page of the one that was named."""
-    every = shipped()
+    every = _plugins.known()
     if options.name is None:
         chosen = every
     else:
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
         return FINE
     wide = max(len(cls.rule) for cls in chosen)
     for cls in chosen:
-        say(f"{cls.code}  {cls.rule:<{wide}}  {cls.severity!s:<8}  {cls.title}")
+        say(f"{cls.code}  {cls.rule:<{wide}}  {cls.severity!s:<8}  {cls.title}{_origin(cls)}")
     return FINE
 
 
@@ -42,8 +42,13 @@ def _meant(near: Sequence[str]) -> str:
     return f"; did you mean {' or '.join(near)}?" if near else "; `lightning-diag rules` lists them"
 
 
+def _origin(cls: type[Detector]) -> str:
+    package = _plugins.detectors().get(cls)
+    return "" if package is None else f" ({package})"
+
+
 def _page(cls: type[Detector]) -> str:
-    head = f"{cls.rule} ({cls.code}): {cls.title}. Up to {cls.severity}."
+    head = f"{cls.rule} ({cls.code}): {cls.title}{_origin(cls)}. Up to {cls.severity}."
     return f"{head}\n\n{inspect.cleandoc(cls.__doc__ or '').replace('``', '`')}"
 
 

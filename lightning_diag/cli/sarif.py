@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lightning_diag import __version__
-from lightning_diag._replay import shipped
+from lightning_diag._plugins import known
 from lightning_diag.cli.judgement import Judged, Judgement
 from lightning_diag.detectors.base import Detector
 from lightning_diag.finding import Severity
@@ -26,7 +26,7 @@ KINDS = {"activations": "module", "gradients": "member", "updates": "member"}  #
 def to_sarif(judgement: Judgement) -> dict[str, Any]:
     """Return the whole log: one run of one tool."""
     found = {item.finding.rule for item in judgement.items}
-    rules = [cls for cls in shipped() if cls.rule in found]
+    rules = [cls for cls in known() if cls.rule in found]
     index = {cls.rule: i for i, cls in enumerate(rules)}
     coverage = judgement.diagnosis.coverage
     run = {

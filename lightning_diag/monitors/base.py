@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import lightning.pytorch as pl
@@ -35,7 +35,12 @@ class Monitor(_Callback):
 
     All monitors on one trainer share one session: the first of them in ``trainer.callbacks`` leads and forwards the
     hooks, the others return at once. A subclass writes :meth:`parts`.
+
+    Attributes:
+        stands_in: whether it leaves the trainer to the user's own monitors, where there are any.
     """
+
+    stands_in: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self._session: Session | None = None
@@ -70,7 +75,7 @@ class Monitor(_Callback):
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Open the run: parameters are final and the optimizers exist."""
-        team = [c for c in trainer.callbacks if isinstance(c, Monitor)]
+        team = _team(trainer)
         if team[0] is not self:
             return
         _retire(trainer)
@@ -216,6 +221,12 @@ class Monitor(_Callback):
             session.guard.tell("closing the run", error)
 
 
+def _team(trainer: Any) -> list[Monitor]:
+    """The monitors that share the trainer's run."""
+    monitors = [c for c in trainer.callbacks if isinstance(c, Monitor)]
+    return [m for m in monitors if not m.stands_in] or monitors[:1]
+
+
 def _retire(trainer: Any) -> None:
     """The trainer's session, if there is one, gets no more hooks."""
     session = _sessions.pop(trainer, None)
@@ -225,7 +236,5 @@ def _retire(trainer: Any) -> None:
 
 def findings(trainer: Any) -> list[Finding]:
     """Return the findings of a trainer's present or last run, from whichever monitors are on it, most severe first."""
-    for callback in trainer.callbacks:
-        if isinstance(callback, Monitor):
-            return callback.findings
-    return []
+    team = _team(trainer)
+    return team[0].findings if team else []

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from lightning_diag import _plugins
 from lightning_diag._judge import chosen
 from lightning_diag._schedule import Schedule
 from lightning_diag.errors import ConfigurationError
@@ -37,7 +38,8 @@ class Diagnostics(Monitor):
     """Every monitor that applies, with sensible defaults and no other change to the user's code.
 
     Args:
-        monitors: monitors to run instead of the default ones.
+        monitors: monitors to run instead of the default ones. With the default ones run the rules of other installed
+            packages, too (entry points ``lightning_diag.detectors``).
         select: globs of rules to run, such as ``gradients`` or ``loss/sp*``.
         ignore: globs of rules not to run.
         budget: share of step time our own work may take; the sampling interval follows from it.
@@ -46,7 +48,8 @@ class Diagnostics(Monitor):
             themselves.
         run_dir: folder of the record; default ``<default_root_dir>/lightning_diag_runs/<time>-<id>``. A folder that
             holds a record is never written again: the next free ``-2``, ``-3`` is taken.
-        sinks: where readings and findings go, instead of the record, the trainer's loggers and the console.
+        sinks: where readings and findings go, instead of the record, the trainer's loggers, the console and those
+            of other installed packages (entry points ``lightning_diag.sinks``).
         on_finding: called with every finding that opens, worsens, comes back or resolves (on every rank).
         stop_on: severity from which a finding stops training (``"critical"``); None = never.
         strict: raise our own errors instead of switching off what failed; for tests.
@@ -82,6 +85,7 @@ class Diagnostics(Monitor):
             if value is not None and not callable(value):
                 raise ConfigurationError(f"{name} must be callable or None, got {value!r}")
         Schedule(every_n_steps, budget)  # validates both
+        self._all = monitors is None
         self.monitors = [make() for make in DEFAULT] if monitors is None else list(monitors)
         for monitor in self.monitors:
             if not isinstance(monitor, Monitor):
@@ -114,6 +118,8 @@ class Diagnostics(Monitor):
             brought = monitor.parts()
             parts.probes += brought.probes
             parts.detectors += brought.detectors
+        if self._all:
+            parts.detectors += [cls() for cls in _plugins.detectors()]
         return parts
 
 

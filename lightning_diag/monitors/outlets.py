@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning_diag import report
+from lightning_diag import _plugins, report
 from lightning_diag._guard import Guard
 from lightning_diag.diagnosis import Diagnosis
 from lightning_diag.finding import Finding
@@ -35,7 +35,7 @@ def make_dir(trainer: Any, wanted: str | Path | None, saved: Mapping[str, Any] |
 
 
 def sinks_of(trainer: Any, run_dir: Path | None, guard: Guard) -> list[Sink]:
-    """Return the record and its report (where there is a folder), a sink for each logger, and the console."""
+    """Return the record and its report (where there is a folder), the sinks of loggers and of packages, the console."""
     sinks: list[Sink] = [] if run_dir is None else [RecordSink(), ReportSink()]
     found_wandb = False
     for logger in view.loggers(trainer):
@@ -50,6 +50,11 @@ def sinks_of(trainer: Any, run_dir: Path | None, guard: Guard) -> list[Sink]:
     run = view.active_wandb_run()
     if run is not None and not found_wandb:
         sinks.append(WandbSink(run))
+    for cls in _plugins.sinks():
+        try:
+            sinks.append(cls())
+        except Exception as error:
+            guard.tell(cls.__name__, error)
     sinks.append(ConsoleSink())
     return sinks
 

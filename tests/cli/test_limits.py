@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lightning_diag import cli
-from lightning_diag._replay import shipped
+from lightning_diag._plugins import shipped
 from lightning_diag.cli.limits import detectors
 from lightning_diag.errors import ConfigurationError
 from tests.test_replay import BROKEN, falling, readings, write
