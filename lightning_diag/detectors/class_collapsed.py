@@ -85,7 +85,7 @@ class ClassCollapsed(Detector):
         seen = counts(reading)
         predicted = seen.predicted / max(seen.predicted.sum(), 1.0)
         labels = seen.support / seen.support.sum()
-        ratio = _entropy(predicted) / max(_entropy(labels), 1e-12)
+        ratio = max(0.0, _entropy(predicted)) / max(_entropy(labels), 1e-12)  # -0.0 is no entropy
         top = float(predicted.max())
         even = float(labels.max()) < EVEN * top  # otherwise the largest class is simply the largest
         narrow = even and (top >= self.share or ratio < self.entropy)
