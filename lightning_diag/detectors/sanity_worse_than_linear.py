@@ -35,6 +35,7 @@ class SanityWorseThanLinear(Detector):
         share: of the plan, before which a network may lag behind; 3 epochs without a plan. Default 0.4.
         evals: validations in a row, and as many as there are in a tenth of the plan; the gain is taken over them.
             Default 3.
+        min_steps: optimizer steps before anything is said; higher = later in short runs. Default 200.
 
     Fires when:
         a warning; info while the network gains so much over these validations that it would be level within twice the
@@ -75,11 +76,14 @@ class SanityWorseThanLinear(Detector):
     refresh: ClassVar[bool] = True
     resolve_after: ClassVar[int | None] = 2
 
-    def __init__(self, margin: float = 0.03, ratio: float = 1.25, share: float = 0.4, evals: int = 3) -> None:
+    def __init__(
+        self, margin: float = 0.03, ratio: float = 1.25, share: float = 0.4, evals: int = 3, min_steps: int = 200
+    ) -> None:
         self.margin = number("margin", margin, 0, 1)
         self.ratio = number("ratio", ratio, 1)
         self.share = number("share", share, 0, 1)
         self.evals = whole("evals", evals, 1)
+        self.min_steps = whole("min_steps", min_steps, 0)
         super().__init__()
 
     def _reset(self) -> None:
@@ -96,7 +100,8 @@ class SanityWorseThanLinear(Detector):
             self._past.pop(0)
         step, before = self._past[0]
         gain = (before - behind) / max(1.0, reading.step - step)
-        if (planned and reading.step < self.share * planned) or (not planned and reading.epoch < 3):
+        early = reading.step < self.share * planned if planned else reading.epoch < 3
+        if early or reading.step < self.min_steps:
             raise NotMeasurable("a network may lag behind this early")
         self._row = self._row + 1 if behind > limit else 0
         if self._row < max(self.evals, len(self._past)):

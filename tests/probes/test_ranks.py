@@ -59,7 +59,7 @@ def test_weights_are_compared_now_and_then_and_batches_each_time() -> None:
         probe.batch_start(Batch((torch.randn(2, 3), torch.zeros(2)), i))
         probe.batch_start(Batch((torch.randn(2, 3), torch.zeros(2)), i))  # a second micro-batch
         values = {name: value for name, value in probe.collect() if isinstance(value, Tensor)}
-        assert values["rank/batch_hash"].shape == (8,) and int(values["rank/batch_hash"].isnan().sum()) == 4
+        assert values["rank/batch_hash"].shape == (12,) and int(values["rank/batch_hash"].isnan().sum()) == 6
         seen.append("rank/weights" in values)
     assert seen == ([True] + [False] * (EVERY - 1)) * 2
 
