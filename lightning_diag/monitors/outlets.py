@@ -13,6 +13,7 @@ from lightning_diag.finding import Finding
 from lightning_diag.monitors import trainer_view as view
 from lightning_diag.reading import Reading
 from lightning_diag.record import can_resume, new_run_dir
+from lightning_diag.record.reader import FINDINGS, RUN
 from lightning_diag.sinks.base import RunInfo, Sink
 from lightning_diag.sinks.console import ConsoleSink
 from lightning_diag.sinks.logger import LoggerSink
@@ -79,10 +80,18 @@ class ReportSink(Sink):
 
 
 def _free(path: Path) -> Path:
-    """Return the folder, or the next free ``name-2``, ``name-3`` when it holds another run's record."""
+    """Return the folder, or the next free ``name-2``, ``name-3`` when it holds another run's record.
+
+    The file made here is there only once: of two processes that come at the same moment one gets the folder.
+    """
     candidate, n = path, 1
-    while (candidate / "run.json").exists():
+    while True:
+        candidate.mkdir(parents=True, exist_ok=True)
+        if not (candidate / RUN).exists():
+            try:
+                (candidate / FINDINGS).touch(exist_ok=False)
+                return candidate
+            except FileExistsError:
+                pass
         n += 1
         candidate = path.with_name(f"{path.name}-{n}")
-    candidate.mkdir(parents=True, exist_ok=True)
-    return candidate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from lightning_diag._pipeline import Pipeline
 from lightning_diag._schedule import Schedule
 from lightning_diag._transfer import Transfer
 from lightning_diag.detectors.base import Detector
+from lightning_diag.errors import RecordError
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.monitors import ranks
 from lightning_diag.monitors import trainer_view as view
@@ -128,9 +130,7 @@ class Session:
         self._steps_done = view.steps_done(trainer) if resumed is None else resumed
         self._scaler = view.scaler(trainer)
         self._clock = DeviceClock(scene.facts.device == "cuda")
-        self._own_s = 0.0
-        self._started = time.perf_counter()
-        self._step_at = -1
+        self._own_s, self._started, self._step_at = 0.0, time.perf_counter(), -1
         self._global_step: int | None = None
 
     # ------------------------------------------------------------------ hooks of the lead monitor
@@ -198,6 +198,9 @@ class Session:
         for record in self._records:
             record.status = "failed" if failed else "finished"
         self.pipeline.finish(failed=failed)
+        for record in self._records:
+            with contextlib.suppress(RecordError):  # one that failed: the disk may have room for the verdict
+                record.close(self.judge.diagnosis)
 
     @property
     def settled(self) -> Judge:
