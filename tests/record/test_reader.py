@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lightning_diag import check, report
 from lightning_diag.diagnosis import Diagnosis
 from lightning_diag.errors import RecordError
 from lightning_diag.finding import Finding, Severity
@@ -264,3 +266,51 @@ def test_the_good_record_of_the_fuzz_tests_is_read(tmp_path: Path) -> None:
     write_once(tmp_path)
     assert outcome(tmp_path) == "read"
     assert load(tmp_path).info["schema"] == SCHEMA
+
+
+def whole(path: Path) -> None:
+    """What people do with a record: read it, judge it, draw it. Only RecordError may come out."""
+    try:
+        check(path)
+        report.write(path)
+    except RecordError:
+        pass
+
+
+@FUZZ
+@given(
+    name=st.sampled_from([RUN, READINGS, FINDINGS]),
+    flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=8),
+)
+def test_flipped_bytes_never_raise_anything_else(tmp_path: Path, name: str, flips: list[tuple[float, int]]) -> None:
+    content = bytearray(write_once(tmp_path)[name])
+    for place, byte in flips:
+        content[int(place * len(content))] = byte
+    (tmp_path / name).write_bytes(content)
+    outcome(tmp_path)
+
+
+@pytest.mark.parametrize("name", [RUN, READINGS, FINDINGS])
+def test_a_file_cut_anywhere_never_raises_anything_else(tmp_path: Path, name: str) -> None:
+    good = write_once(tmp_path)[name]
+    for size in [*range(0, len(good), 5), len(good) - 1]:
+        (tmp_path / name).write_bytes(good[:size])
+        assert outcome(tmp_path) == ("refused" if name == RUN and size < len(good) - 1 else "read"), size
+
+
+@pytest.mark.parametrize("depth", [40, 900, 100_000])
+@pytest.mark.parametrize("brackets", ["[]", "{}"])
+@pytest.mark.parametrize("name", [RUN, READINGS, FINDINGS])
+def test_deep_nesting_never_raises_anything_else(tmp_path: Path, name: str, brackets: str, depth: int) -> None:
+    opening, closing = ("[", "]") if brackets == "[]" else ('{"a":', "}")
+    nested = opening * depth + "1" + closing * depth
+    lines = write_once(tmp_path)[name].decode().splitlines()
+    for key in re.findall(r'"(\w+)":', lines[-1]):
+        entry = json.loads(lines[-1])
+        if key not in entry:
+            continue
+        entry[key] = "NESTED"
+        text = json.dumps(entry).replace('"NESTED"', nested)
+        (tmp_path / name).write_text("\n".join([*lines[:-1], text]) + "\n")
+        outcome(tmp_path)
+        whole(tmp_path)
