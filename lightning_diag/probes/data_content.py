@@ -96,8 +96,8 @@ class DataContentProbe(Probe):
             self._spent_s += self._cost_s
 
     def observed(self, batch: Batch) -> None:
-        if self._sampled:
-            self._given = None
+        if self._sampled and (self._given is batch or not batch.counted):
+            self._given, batch.counted = None, True
             self._hash(batch, batch.observation)
 
     def collect(self) -> Values:
