@@ -1,4 +1,4 @@
-"""Programs that nobody here wrote, trained with and without ``LIGHTNING_DIAG=1``.
+"""Published packages that train through Lightning, with and without ``LIGHTNING_DIAG=1``.
 
     python -m benchmarks.programs --venv DIR [--out FILE]
 
