@@ -64,19 +64,31 @@ def signed(content: int) -> int:
 def float32(content: int) -> float:
     """Return 4 bytes as a float.
 
+    Raises:
+        ValueError: it is wider, a field of another wire type.
+
     >>> float32(0x3F800000)
     1.0
     """
-    return float(struct.unpack("<f", content.to_bytes(4, "little"))[0])
+    return float(struct.unpack("<f", _bytes(content, 4))[0])
 
 
 def float64(content: int) -> float:
     """Return 8 bytes as a float.
 
+    Raises:
+        ValueError: it is wider, a field of another wire type.
+
     >>> float64(0x3FF0000000000000)
     1.0
     """
-    return float(struct.unpack("<d", content.to_bytes(8, "little"))[0])
+    return float(struct.unpack("<d", _bytes(content, 8))[0])
+
+
+def _bytes(content: int, length: int) -> bytes:
+    if content >> 8 * length:
+        raise ValueError(f"a number of more than {length} bytes")
+    return content.to_bytes(length, "little")
 
 
 def _varint(message: bytes, position: int) -> tuple[int, int]:

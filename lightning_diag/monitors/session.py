@@ -21,7 +21,6 @@ from lightning_diag._pipeline import Pipeline
 from lightning_diag._schedule import Schedule
 from lightning_diag._transfer import Transfer
 from lightning_diag.detectors.base import Detector
-from lightning_diag.errors import RecordError
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.monitors import ranks
 from lightning_diag.monitors import trainer_view as view
@@ -199,7 +198,7 @@ class Session:
             record.status = "failed" if failed else "finished"
         self.pipeline.finish(failed=failed)
         for record in self._records:
-            with contextlib.suppress(RecordError):  # one that failed: the disk may have room for the verdict
+            with contextlib.suppress(Exception):  # one that failed, and said so: the disk may have room for the verdict
                 record.close(self.judge.diagnosis)
 
     @property

@@ -35,3 +35,10 @@ def test_a_torn_message_is_refused() -> None:
         list(wire.fields(whole[:-1]))
     with pytest.raises(ValueError, match="wire type 3"):
         list(wire.fields(bytes([1 << 3 | 3])))
+
+
+@given(st.integers(0, 2**70))
+def test_a_number_too_wide_for_its_type_is_a_value_error(content: int) -> None:
+    for read, bits in ((wire.float32, 32), (wire.float64, 64)):
+        with contextlib.nullcontext() if content < 2**bits else pytest.raises(ValueError, match="more than"):
+            read(content)
