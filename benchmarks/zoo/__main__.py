@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.command == "list":
         print("\n".join(c.name for c in todo))
     elif args.command == "run":
-        how = {"watch": not args.plain, "fresh": args.fresh, "refresh": args.refresh}
+        how = {"plain": args.plain, "fresh": args.fresh, "refresh": args.refresh}
         print(f"{sweep(todo, args.cache, jobs=args.jobs, **how)} runs made")
     elif args.command == "harm":
         from benchmarks.zoo.tables import harm_table

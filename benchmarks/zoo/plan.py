@@ -65,6 +65,7 @@ class Plan:
         onset: share of the run after which the fault is there.
         pretrain: steps of training before the run that is watched (fine-tuning; the run then has a tenth of the rate).
         resume_at: share of the run after which training stops and goes on from its checkpoint; None = never.
+        domains: names of the domains of training and validation data, as a user declares them; empty = not told.
     """
 
     task: str
@@ -94,6 +95,7 @@ class Plan:
     onset: float = 0.0
     resume_at: float | None = None
     pretrain: int = 0
+    domains: tuple[str, ...] = field(default=(), metadata={"later": True})
 
     @property
     def onset_step(self) -> int:
@@ -101,10 +103,15 @@ class Plan:
         return round(self.onset * self.steps)
 
     def fingerprint(self) -> str:
-        """Short hash of all settings (of functions only how many): a stored run of another one is stale."""
+        """Short hash of all settings (of functions only how many): a stored run of another one is stale.
+
+        Fields added later count only where they are set: they leave stored runs valid.
+        """
         plain = {}
         for entry in fields(self):
             value = getattr(self, entry.name)
+            if entry.metadata.get("later") and not value:
+                continue
             if isinstance(value, list):
                 value = len(value)
             plain[entry.name] = callable(value) if callable(value) else value

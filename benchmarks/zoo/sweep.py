@@ -60,16 +60,17 @@ def _cancelling(pool: ProcessPoolExecutor) -> Iterator[None]:
 
 
 def sweep(
-    chosen: Iterable[Config], cache: Path, *, jobs: int = 2, watch: bool = True, fresh: bool = False,
+    chosen: Iterable[Config], cache: Path, *, jobs: int = 2, plain: bool = False, fresh: bool = False,
     refresh: bool = False, nice: int = 15,
 ) -> int:  # fmt: skip
     """Train what is missing; return the number of runs made.
 
-    A stored run without a record is made again when ``watch`` asks for one; with ``refresh`` also one whose record was
-    made by another version of the measuring code.
+    Runs that are to be watched leave a record, unless ``plain``; a stored one without is made again. With ``refresh``
+    also one whose record was made by another version of the measuring code.
     """
     todo = []
     for config in chosen:
+        watch = config.watched and not plain
         old = None if fresh else load(cache, config)
         if old is None or (watch and (not old["watched"] or (refresh and old.get("package") != package_digest()))):
             todo.append(config)
@@ -79,7 +80,7 @@ def sweep(
     context = multiprocessing.get_context("spawn")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # else the workers outlive us
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_nice, initargs=(nice,)) as pool, _cancelling(pool):
-        futures = {pool.submit(one, config, cache, watch): config for config in todo}
+        futures = {pool.submit(one, config, cache, config.watched and not plain): config for config in todo}
         for done, future in enumerate(as_completed(futures), 1):
             config = futures[future]
             if future.exception() is not None:  # the zoo's own fault: tell at the end, lose no other run

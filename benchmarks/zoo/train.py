@@ -7,6 +7,7 @@ import logging
 import math
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -62,13 +63,16 @@ def _pretrain(plan: Plan, module: Supervised, data: Data) -> None:
 
 
 def _loaders(plan: Plan, data: Data, seed: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    sets = TensorDataset(data.train_x, data.train_y), TensorDataset(data.val_x, data.val_y)
+    for split, domain in zip(sets, plan.domains, strict=False):
+        split.domain = domain  # type: ignore[attr-defined]
     train = DataLoader(
-        TensorDataset(data.train_x, data.train_y),
+        sets[0],
         batch_size=min(plan.batch_size, len(data.train_x)),
         shuffle=plan.shuffle,
         generator=torch.Generator().manual_seed(3000 + seed),
     )
-    return train, DataLoader(TensorDataset(data.val_x, data.val_y), batch_size=256)
+    return train, DataLoader(sets[1], batch_size=256)
 
 
 def _trainer(plan: Plan, steps: int, batches: int, callbacks: list[Any], folder: Path) -> pl.Trainer:
@@ -95,8 +99,17 @@ def _trainer(plan: Plan, steps: int, batches: int, callbacks: list[Any], folder:
     )
 
 
-def run(config: Config, folder: Path, watch: bool = True) -> dict[str, Any]:
-    """Train one configuration; leave ``result.json`` (and the record) in ``folder``; return the result."""
+def run(
+    config: Config, folder: Path, watch: bool = True, callbacks: Callable[[], list[Any]] | None = None
+) -> dict[str, Any]:
+    """Train one configuration; leave ``result.json`` (and the record) in ``folder``; return the result.
+
+    Args:
+        config: which run.
+        folder: where to.
+        watch: with Diagnostics and its record.
+        callbacks: makes other callbacks (another tool's) for each trainer of the run: one, or two around a resume.
+    """
     _quiet()
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
@@ -104,11 +117,11 @@ def run(config: Config, folder: Path, watch: bool = True) -> dict[str, Any]:
     if plan.pretrain and isinstance(module, Supervised):
         _pretrain(plan, module, data)
     train, val = _loaders(plan, data, config.seed)
-    start, error = time.perf_counter(), None
+    start, error, extra = time.perf_counter(), None, callbacks or list
     watchers: list[Any] = []
     torch.manual_seed(config.seed + 2)
     try:
-        _fit(config, plan, module, train, val, folder, watchers if watch else None)
+        _fit(plan, module, train, val, folder, lambda: [*_watching(config, folder, watch, watchers), *extra()])
     except Exception as raised:  # a run that dies is a result too
         error = f"{type(raised).__name__}: {raised}"
     seconds = time.perf_counter() - start
@@ -122,16 +135,16 @@ def run(config: Config, folder: Path, watch: bool = True) -> dict[str, Any]:
     return result
 
 
-def _fit(
-    config: Config, plan: Plan, module: pl.LightningModule, train: Any, val: Any, folder: Path,
-    watchers: list[Any] | None,
-) -> None:  # fmt: skip
-    def callbacks() -> list[Any]:
-        if watchers is None:
-            return []
-        watchers.append(_diagnostics(config, folder))
-        return watchers[-1:]
+def _watching(config: Config, folder: Path, watch: bool, made: list[Any]) -> list[Any]:
+    if not watch:
+        return []
+    made.append(_diagnostics(config, folder))
+    return made[-1:]
 
+
+def _fit(
+    plan: Plan, module: pl.LightningModule, train: Any, val: Any, folder: Path, callbacks: Callable[[], list[Any]]
+) -> None:
     if plan.resume_at is None:
         _trainer(plan, plan.steps, len(train), callbacks(), folder).fit(module, train, val)
         return

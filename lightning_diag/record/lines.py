@@ -22,18 +22,19 @@ from lightning_diag.record.conform import MAX_INT, conform, fits
 from lightning_diag.signals import SIGNALS
 
 _STEP = b'{"s":'
+_SAID_ONCE = frozenset({"run/ended", "domain/named"})  # of the host, and nothing recorded gives them back
 _FLOAT32 = struct.Struct("<f")  # the native one turns what is too large into infinity
 _WORDS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity", "-0": "-0.0"}
 
 
 def stored(signal: str) -> bool:
-    """Whether a signal is written: all but the host's, which a replay makes again from the loss.
+    """Whether a signal is written: all but the host's that a replay makes again from the loss and the classes' counts.
 
-    >>> [stored(s) for s in ("loss/train", "loss/level", "run/ended", "system/overhead_frac", "mine/own")]
+    >>> [stored(s) for s in ("loss/train", "loss/level", "run/ended", "domain/named", "system/overhead_frac")]
     [True, False, True, True, True]
     """
     row = SIGNALS.get(signal)
-    return row is None or row.merge != "host" or signal == "run/ended" or signal.startswith("system/")
+    return row is None or row.merge != "host" or signal in _SAID_ONCE or signal.startswith("system/")
 
 
 def encode(reading: Reading) -> bytes:

@@ -8,6 +8,8 @@ from torch import Tensor
 from benchmarks.zoo.operators.base import operator
 from benchmarks.zoo.plan import Data, Plan
 
+SYNTHETIC = ("synthetic", "real")  # what a user says of his training and validation sets
+
 
 @operator("label-noise")
 @operator("random-labels")
@@ -121,12 +123,14 @@ def small_train_set(plan: Plan, severity: float) -> None:
 @operator("synthetic-contrast")
 def synthetic_contrast(plan: Plan, severity: float) -> None:
     """Training inputs lose the share severity of their contrast; validation doesn't."""
+    plan.domains = SYNTHETIC
     plan.on_data.append(lambda data, g: data.map_inputs(lambda x: x * (1 - severity), ("train",)))
 
 
 @operator("synthetic-noise")
 def synthetic_noise(plan: Plan, severity: float) -> None:
     """Training inputs carry Gaussian noise of severity standard deviations; validation doesn't."""
+    plan.domains = SYNTHETIC
     plan.on_data.append(
         lambda data, g: data.map_inputs(lambda x: x + severity * torch.randn(x.shape, generator=g), ("train",))
     )
@@ -135,6 +139,7 @@ def synthetic_noise(plan: Plan, severity: float) -> None:
 @operator("synthetic-shift")
 def synthetic_shift(plan: Plan, severity: float) -> None:
     """Training images are moved by severity pixels; validation isn't."""
+    plan.domains = SYNTHETIC
 
     def shift(x: Tensor) -> Tensor:
         return torch.roll(x.view(-1, 8, 8), int(severity), dims=2).view(x.shape)
