@@ -44,6 +44,7 @@ from lightning_diag.detectors.loss_not_learning import LossNotLearning
 from lightning_diag.detectors.loss_oscillating import LossOscillating
 from lightning_diag.detectors.loss_plateau import LossPlateau
 from lightning_diag.detectors.loss_spike import LossSpike
+from lightning_diag.detectors.loss_too_slow import LossTooSlow
 from lightning_diag.detectors.sanity_worse_than_linear import SanityWorseThanLinear
 from lightning_diag.detectors.setup_odd_initialization import SetupOddInitialization
 from lightning_diag.detectors.system_input_bound import SystemInputBound
@@ -100,6 +101,7 @@ __all__ = [
     "LossOscillating",
     "LossPlateau",
     "LossSpike",
+    "LossTooSlow",
     "SanityWorseThanLinear",
     "SetupOddInitialization",
     "SystemInputBound",

@@ -35,6 +35,7 @@ class StabilityMonitor(Monitor):
                 detectors.LossOscillating(),
                 detectors.LossNotLearning(),
                 detectors.LossBadStart(),
+                detectors.LossTooSlow(),
                 detectors.FitOverfitting(),
                 detectors.FitUnderfitting(),
                 detectors.FitOverRegularized(),

@@ -1,0 +1,181 @@
+"""``loss/too-slow``: at half of the plan most of the loss is still there, and it falls no slower than at first."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+from lightning_diag.detectors._arguments import number, whole
+from lightning_diag.detectors._lr_watch import LrWatch
+from lightning_diag.detectors.base import Detector
+from lightning_diag.errors import NotMeasurable
+from lightning_diag.finding import Finding, Severity
+from lightning_diag.reading import Reading
+
+QUARTER, HALF = 0.25, 0.5  # of the plan
+OVER = 0.6  # of the plan from which it is too late to judge: a run watched or resumed late
+AT_CHANCE = 0.97  # from here on nothing was learned at all: loss/not-learning's
+WARM = 0.1  # a rate whose peak comes later than this share of the plan is one long warm-up
+DECAYED = 0.2  # share of its peak below which the rate is meant to be small
+
+
+class LossTooSlow(Detector):
+    """A run that learns, but so slowly that its plan ends before it is done.
+
+    Catches:
+        A learning rate that is 3 to 30 times too low, or a start so small that the first half of the run is lost.
+
+    Formula:
+        ``R = (L - floor) / (chance - floor)`` of the training level and of the validation loss, each at a quarter and
+        at half of the plan. Both R at half above ``limit`` (``numbers`` in a regression; ``language`` for a language
+        model and for two classes, most of whose loss can't be learned) and below 0.97, and both fell in the second
+        quarter by at least ``pace`` of what they fell in the first, from chance on. A healthy run has the steep part
+        behind it by then.
+
+    Reads:
+        ``loss/relative`` at every step, ``loss/level``, ``loss/val`` after each validation pass, ``lr``.
+
+    Args:
+        limit: R at half of the plan from which it is high; higher = fires on fewer runs. Default 0.33 (the slowest of
+            the healthy runs with classes in the zoo's development set, sigmoid units, has 0.30).
+        numbers: the same for a regression. Default 0.7 (the slowest healthy one there 0.67).
+        language: the same for a language model. Default 0.82 (the slowest healthy one there 0.79).
+        pace: fall in the second quarter over the fall in the first; higher = fires on fewer runs. Default 0.6: an
+            exponential approach that is half done has 0.7, one that is nearly done 0.1.
+        min_steps: plans shorter than this are not judged. Default 100.
+
+    Fires when:
+        once, a warning, at the first validation (or loss, where there is none) from half of the plan on.
+
+    False alarms:
+        A loss that falls in a straight line by nature. Not judged where chance isn't known, after a long warm-up, with
+        a decayed learning rate or without a plan. Measured: `docs/accuracy.md`.
+
+    Cost:
+        1 µs a step.
+
+    Examples:
+        >>> import numpy as np
+        >>> from lightning_diag.reading import Facts
+        >>> detector, facts = LossTooSlow(), Facts(planned_steps=1000, chance_loss=2.3, task="classification", num_classes=10)
+        >>> for step in range(1, 1001):
+        ...     r = 1.0 - 0.0006 * step
+        ...     try:
+        ...         found = detector.update(Reading(step, 0, {"loss/relative": np.float64(r)}, facts))
+        ...     except NotMeasurable:
+        ...         continue
+        ...     if found is not None:
+        ...         break
+        >>> step, str(found.severity), round(found.evidence["value"], 2)
+        (500, 'warning', 0.7)
+
+    References:
+        Goodfellow, Bengio and Courville, Deep Learning, 2016, section 11.4.1: the learning rate first. Zhang et al.,
+        AUTOTRAINER, ICSE 2021 (slow convergence).
+    """
+
+    rule: ClassVar[str] = "loss/too-slow"
+    code: ClassVar[str] = "L008"
+    reads: ClassVar[tuple[str, ...]] = ("loss/relative", "loss/val")
+    severity: ClassVar[Severity] = Severity.WARNING
+    title: ClassVar[str] = "Too slow for the plan"
+    resolve_after: ClassVar[int | None] = None
+
+    def __init__(
+        self, limit: float = 0.33, numbers: float = 0.7, language: float = 0.82, pace: float = 0.6,
+        min_steps: int = 100,
+    ) -> None:  # fmt: skip
+        self.limit = number("limit", limit, 0, 1)
+        self.numbers = number("numbers", numbers, 0, 1)
+        self.language = number("language", language, 0, 1)
+        self.pace = number("pace", pace, 0)
+        self.min_steps = whole("min_steps", min_steps, 20)
+        super().__init__()
+
+    def _reset(self) -> None:
+        self._rates = LrWatch()
+        self._train = [math.nan, math.nan]  # R at a quarter, and now
+        self._val = [math.nan, math.nan]
+        self._unit = math.nan  # loss at which R is 1
+        self._done = False
+
+    def update(self, reading: Reading) -> Finding | None:
+        """Take in a loss; judge once, at half of the plan."""
+        self._rates.see(reading)
+        progress, planned = reading.progress, reading.facts.planned_steps
+        if progress is None or not planned or planned < self.min_steps:
+            raise NotMeasurable(f"needs a plan of {self.min_steps} steps or more")
+        if self._done or progress > OVER:
+            return None
+        self._take(reading, progress)
+        if progress < HALF:
+            raise NotMeasurable("judged at half of the plan")
+        if not math.isnan(self._val[0]) and reading.stage != "validation":
+            return None
+        self._done = True
+        self._refuse(reading, planned)
+        limit = self._limit(reading)
+        curves = [self._train] if math.isnan(self._val[0]) else [self._train, self._val]
+        if any(math.isnan(curve[0]) for curve in curves):
+            raise NotMeasurable("not watched from the first quarter on")
+        paces = [_pace(*curve) for curve in curves]
+        now = min(curve[1] for curve in curves)
+        if not (limit < now and self._train[1] < AT_CHANCE and min(paces) >= self.pace):
+            return None
+        return self._finding(reading, limit, now, min(paces))
+
+    def _limit(self, reading: Reading) -> float:
+        facts = reading.facts
+        if facts.task == "classification" and (facts.num_classes or 0) >= 3:
+            return self.limit
+        return self.numbers if facts.task == "regression" else self.language
+
+    def _take(self, reading: Reading, progress: float) -> None:
+        facts, values = reading.facts, reading.values
+        chance, floor = facts.chance_loss, facts.loss_floor
+        if "loss/relative" in values:
+            relative = float(values["loss/relative"])
+            if chance and chance > floor:
+                relative = (relative * chance - floor) / (chance - floor)
+            _note(self._train, relative, progress)
+        if "loss/val" in values and chance and chance > floor:
+            _note(self._val, (float(values["loss/val"]) - floor) / (chance - floor), progress)
+
+    def _refuse(self, reading: Reading, planned: int) -> None:
+        if reading.facts.chance_loss is None:
+            raise NotMeasurable("the loss at chance isn't known")
+        if self._rates.peak_step > max(self._rates.first_step, WARM * planned):
+            raise NotMeasurable("the learning rate was warmed up for more than a tenth of the plan")
+        if self._rates.decay < DECAYED:
+            raise NotMeasurable("the learning rate has decayed already")
+
+    def _finding(self, reading: Reading, limit: float, now: float, pace: float) -> Finding:
+        rate = f"lr={3 * self._rates.last:.2g} (3 times as much)" if self._rates.last > 0 else "3 times the rate"
+        return self.found(
+            reading,
+            Severity.WARNING,
+            f"At half of the plan the loss still stands at {100 * now:.0f} % of chance (limit {100 * limit:.0f} %), and "
+            f"fell by {pace:.1f} times as much in the second quarter as in the first: the plan ends before it is done.",
+            evidence={"value": now, "limit": limit, "pace": min(pace, 1e6), "lr": self._rates.last},
+            advice=(
+                f"repeat the first tenth with {rate}: if the loss falls faster without spikes, go on with it",
+                "or stretch the plan and its schedule to twice the steps",
+            ),
+        )
+
+
+def _note(curve: list[float], value: float, progress: float) -> None:
+    """Keep the value of a quarter of the plan, and the newest."""
+    if not math.isfinite(value):
+        return
+    if progress <= QUARTER + 0.02:
+        curve[0] = value
+    curve[1] = value
+
+
+def _pace(quarter: float, half: float) -> float:
+    """Fall in the second quarter over the fall in the first, from chance on; infinite where nothing fell at first."""
+    first, second = max(1.0 - quarter, 0.0), min(quarter, 1.0) - half
+    if second <= 0.01:
+        return 0.0
+    return second / first if first > 0 else math.inf
