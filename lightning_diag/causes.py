@@ -32,8 +32,8 @@ class Pattern:
 
 # what follows from nearly every fault: folded under whatever cause leads, and no reason to look for another one
 CONSEQUENCES = (
-    "loss/not-learning", "loss/plateau", "fit/underfitting", "sanity/worse-than-linear", "classes/collapsed",
-    "classes/neglected",
+    "loss/not-learning", "loss/plateau", "loss/too-slow", "fit/underfitting", "sanity/worse-than-linear",
+    "classes/collapsed", "classes/neglected",
 )  # fmt: skip
 
 _NUMERIC = (
@@ -133,11 +133,21 @@ CAUSES: tuple[Pattern, ...] = (
     Pattern(
         "learning-rate-too-low",
         "the learning rate is too low",
-        {"updates/too-small": 2.0},
+        {"updates/too-small": 2.0, "loss/too-slow": 1.4},
         ("loss/not-learning", "loss/plateau", "fit/underfitting", "classes/collapsed", "classes/neglected",
          "classes/confused"),
         "repeat the first 200 steps with 10 times the learning rate: if the loss falls faster without spikes, that was "
         "it",
+    ),
+    Pattern(
+        "batch-too-small",
+        "each step sees too few samples",
+        {"setup/tiny-batch": 0.6},
+        ("loss/spike", "loss/oscillating", "loss/diverging", "updates/too-large", "classes/drift", "classes/confused",
+         "gradients/exploding", "activations/dead", "fit/overfitting"),
+        "repeat a tenth of the plan with accumulate_grad_batches=8 (or a batch 8 times as large), and once with an "
+        "eighth of the learning rate: if both fall steadily, it was the noise of the small batch",
+        "setup/tiny-batch",
     ),
     Pattern(
         "clipping-too-tight",
@@ -233,7 +243,7 @@ CAUSES: tuple[Pattern, ...] = (
         "class-drift",
         "a class is being forgotten",
         {"classes/drift": 1.5},
-        ("classes/confused", "classes/neglected"),
+        ("classes/confused", "classes/neglected", "fit/overfitting", "loss/spike"),
         "look at the samples of the class named that flipped, and at what changed in the data at that epoch; then go "
         "on from the checkpoint before it with the class drawn twice as often",
     ),

@@ -19,7 +19,7 @@ RULES = frozenset(
     for group, names in {
         "updates": ("too-large", "too-small", "frozen", "lost"),
         "activations": ("dead", "saturated", "non-finite", "collapsed", "attention-collapsed"),
-        "loss": ("spike", "diverging", "non-finite", "plateau", "oscillating", "not-learning", "bad-start"),
+        "loss": ("spike", "diverging", "non-finite", "plateau", "oscillating", "not-learning", "bad-start", "too-slow"),
         "fit": ("overfitting", "underfitting", "over-regularized", "too-good"),
         "classes": ("drift", "collapsed", "neglected", "confused", "imbalanced"),
         "domains": ("gap", "gap-widening", "separable", "wrong-target"),
@@ -44,10 +44,13 @@ class Truth:
     must_not: tuple[str, ...] = ()
 
 
+# symptoms that are true of any training procedure that does harm: accepted wherever loss/not-learning is, and, as they
+# came later than the rest of this table, added before the report set was scored
+_BEHIND = ("loss/too-slow", "sanity/worse-than-linear")
 _LOST = ("loss/not-learning", "classes/collapsed")
-_SLOW = ("updates/too-small", "fit/underfitting", "loss/not-learning", "loss/plateau")
+_SLOW = ("updates/too-small", "fit/underfitting", "loss/not-learning", "loss/plateau", *_BEHIND)
 _HOT = ("updates/too-large", "loss/diverging", "loss/oscillating", "loss/not-learning", "loss/spike",
-        "activations/dead", "activations/attention-collapsed", "gradients/exploding")  # fmt: skip
+        "activations/dead", "activations/attention-collapsed", "gradients/exploding", *_BEHIND)  # fmt: skip
 _LABELS = ("data/label-noise", "data/conflicting-labels", "fit/overfitting")
 
 
@@ -75,44 +78,47 @@ TRUTH: dict[str, Truth] = {
     "class-drift": Truth(
         ("classes/drift", "classes/confused", "classes/neglected"), ("bad-labels", "class-drift"), 0.4, place=True),
     "init-up": Truth(
-        ("loss/bad-start", "gradients/exploding", "activations/saturated", "loss/not-learning"),
+        ("loss/bad-start", "gradients/exploding", "activations/saturated", "loss/not-learning", *_BEHIND),
         ("bad-initialization",), 0.2, must_not=("gradients/vanishing",)),
     "init-down": Truth(
-        ("gradients/vanishing", "loss/not-learning", "activations/collapsed", "classes/collapsed", "loss/plateau"),
+        ("gradients/vanishing", "loss/not-learning", "activations/collapsed", "classes/collapsed", "loss/plateau",
+         *_BEHIND),
         ("bad-initialization", "vanishing-gradient"), 0.3, must_not=("updates/too-large",)),
     "head-gain": Truth(("loss/bad-start", "gradients/exploding"), ("bad-initialization",), 0.2),
     "constant-init": Truth(
         ("gradients/vanishing", "loss/not-learning", "activations/collapsed", "activations/dead", "loss/plateau",
-         "classes/collapsed", "updates/frozen"),
+         "classes/collapsed", "updates/frozen", *_BEHIND),
         ("bad-initialization", "not-learning", "dead-units"), 0.3, must_not=("updates/too-large",)),
     "hidden-bias": Truth(
-        ("activations/dead", "loss/not-learning", "activations/collapsed"), ("dead-units", "bad-initialization"), 0.3),
-    "sigmoid-depth": Truth(("gradients/vanishing", "loss/not-learning", "loss/plateau", "fit/underfitting"),
+        ("activations/dead", "loss/not-learning", "activations/collapsed", *_BEHIND),
+        ("dead-units", "bad-initialization"), 0.3),
+    "sigmoid-depth": Truth(("gradients/vanishing", "loss/not-learning", "loss/plateau", "fit/underfitting", *_BEHIND),
                            ("vanishing-gradient",), 0.3, place=True),
     "tanh-init": Truth(("activations/saturated", "loss/bad-start"), ("saturated-units", "bad-initialization"), 0.3),
     "not-in-optimizer": _unfed,
     "detached": _unfed,
     "stop-training-layer": _unfed,
-    "input-scale": Truth(("data/unnormalized", "loss/bad-start", "gradients/exploding"),
+    "input-scale": Truth(("data/unnormalized", "loss/bad-start", "gradients/exploding", *_BEHIND),
                          ("unnormalized-input", "bad-initialization"), 0.2),
-    "input-offset": Truth(("data/unnormalized", "loss/bad-start", "gradients/exploding"),
+    "input-offset": Truth(("data/unnormalized", "loss/bad-start", "gradients/exploding", *_BEHIND),
                           ("unnormalized-input", "bad-initialization"), 0.2),
     "no-shuffle": Truth(("data/unshuffled",), ("unshuffled-data",), 0.2),
     "no-zero-grad": Truth(("gradients/accumulating",), ("accumulating-gradients",), 0.3),
     "sign-flip": Truth(("loss/diverging", "sanity/cannot-overfit-batch"),
                        ("wrong-loss", "learning-rate-too-high"), 0.3),
-    "double-softmax": Truth(("loss/plateau", "fit/underfitting", "sanity/cannot-overfit-batch"), ("wrong-loss",), 0.6),
-    "weight-decay": Truth(("fit/over-regularized", "fit/underfitting", *_LOST),
+    "double-softmax": Truth(("loss/plateau", "fit/underfitting", "sanity/cannot-overfit-batch", *_BEHIND),
+                            ("wrong-loss",), 0.6),
+    "weight-decay": Truth(("fit/over-regularized", "fit/underfitting", *_LOST, *_BEHIND),
                           ("over-regularized", "underfitting"), 0.5),
-    "dropout": Truth(("fit/over-regularized", "fit/underfitting"), ("over-regularized", "underfitting"), 0.5),
-    "batch-size": Truth(("loss/oscillating", "updates/too-large", "fit/underfitting"),
-                        ("unstable", "learning-rate-too-high", "underfitting"), 0.5),
-    "clip-sgd": Truth(("gradients/always-clipped", "updates/too-small", "fit/underfitting", "loss/not-learning"),
-                      ("clipping-too-tight",), 0.5, must_not=("gradients/vanishing",)),
+    "dropout": Truth(("fit/over-regularized", "fit/underfitting", *_BEHIND), ("over-regularized", "underfitting"), 0.5),
+    "batch-size": Truth(("loss/oscillating", "updates/too-large", "fit/underfitting", *_BEHIND),
+                        ("unstable", "learning-rate-too-high", "batch-too-small"), 0.6),
+    "clip-sgd": Truth(("gradients/always-clipped", "updates/too-small", "fit/underfitting", "loss/not-learning",
+                       *_BEHIND), ("clipping-too-tight",), 0.5, must_not=("gradients/vanishing",)),
     "adam-eps": Truth(_SLOW, ("learning-rate-too-low",), 0.6, must_not=("gradients/vanishing",)),
-    "fp16-grads": Truth(("gradients/underflow", "gradients/vanishing", "updates/too-small", "loss/not-learning"),
-                        ("low-precision",), 0.4),
-    "bf16-pure": Truth(("updates/lost", "updates/too-small", "fit/underfitting"),
+    "fp16-grads": Truth(("gradients/underflow", "gradients/vanishing", "updates/too-small", "loss/not-learning",
+                         *_BEHIND), ("low-precision",), 0.4),
+    "bf16-pure": Truth(("updates/lost", "updates/too-small", "fit/underfitting", *_BEHIND),
                        ("low-precision", "learning-rate-too-low"), 0.5),
     "qk-gain": Truth(("activations/attention-collapsed", "loss/bad-start"),
                      ("attention-collapsed", "bad-initialization"), 0.3),

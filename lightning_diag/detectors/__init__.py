@@ -47,6 +47,7 @@ from lightning_diag.detectors.loss_spike import LossSpike
 from lightning_diag.detectors.loss_too_slow import LossTooSlow
 from lightning_diag.detectors.sanity_worse_than_linear import SanityWorseThanLinear
 from lightning_diag.detectors.setup_odd_initialization import SetupOddInitialization
+from lightning_diag.detectors.setup_tiny_batch import SetupTinyBatch
 from lightning_diag.detectors.system_input_bound import SystemInputBound
 from lightning_diag.detectors.system_memory_growth import SystemMemoryGrowth
 from lightning_diag.detectors.system_rank_divergence import SystemRankDivergence
@@ -104,6 +105,7 @@ __all__ = [
     "LossTooSlow",
     "SanityWorseThanLinear",
     "SetupOddInitialization",
+    "SetupTinyBatch",
     "SystemInputBound",
     "SystemMemoryGrowth",
     "SystemRankDivergence",

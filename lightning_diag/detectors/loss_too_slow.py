@@ -57,7 +57,8 @@ class LossTooSlow(Detector):
     Examples:
         >>> import numpy as np
         >>> from lightning_diag.reading import Facts
-        >>> detector, facts = LossTooSlow(), Facts(planned_steps=1000, chance_loss=2.3, task="classification", num_classes=10)
+        >>> facts = Facts(planned_steps=1000, chance_loss=2.3, task="classification", num_classes=10)
+        >>> detector = LossTooSlow()
         >>> for step in range(1, 1001):
         ...     r = 1.0 - 0.0006 * step
         ...     try:
@@ -154,7 +155,7 @@ class LossTooSlow(Detector):
         return self.found(
             reading,
             Severity.WARNING,
-            f"At half of the plan the loss still stands at {100 * now:.0f} % of chance (limit {100 * limit:.0f} %), and "
+            f"At half of the plan the loss still stands at {100 * now:.0f} % of chance (limit {100 * limit:.0f} %) and "
             f"fell by {pace:.1f} times as much in the second quarter as in the first: the plan ends before it is done.",
             evidence={"value": now, "limit": limit, "pace": min(pace, 1e6), "lr": self._rates.last},
             advice=(

@@ -36,6 +36,7 @@ class StabilityMonitor(Monitor):
                 detectors.LossNotLearning(),
                 detectors.LossBadStart(),
                 detectors.LossTooSlow(),
+                detectors.SetupTinyBatch(),
                 detectors.FitOverfitting(),
                 detectors.FitUnderfitting(),
                 detectors.FitOverRegularized(),

@@ -1,0 +1,100 @@
+"""loss/too-slow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from lightning_diag.detectors import LossTooSlow
+from lightning_diag.errors import NotMeasurable
+from lightning_diag.finding import Finding
+from lightning_diag.reading import Facts, Reading
+
+CLASSES = Facts(planned_steps=1000, chance_loss=2.3, task="classification", num_classes=10)
+
+
+def run(
+    curve: Callable[[float], float],
+    facts: Facts = CLASSES,
+    *,
+    start: int = 1,
+    rate: Callable[[float], float] = lambda p: 1.0,
+    val: bool = True,
+    detector: LossTooSlow | None = None,
+) -> list[Finding]:
+    found, rule = [], detector or LossTooSlow()
+    for step in range(start, 1001):
+        p = step / 1000
+        readings = [Reading(step, 0, {"loss/relative": np.float64(curve(p)), "lr": np.array([rate(p)])}, facts)]
+        if val and step % 80 == 0:
+            loss = np.float64(curve(p) * (facts.chance_loss or 1.0))
+            readings.append(Reading(step, 0, {"loss/val": loss}, facts, stage="validation"))
+        for reading in readings:
+            try:
+                said = rule.update(reading)
+            except NotMeasurable:
+                continue
+            if said is not None:
+                found.append(said)
+    return found
+
+
+@pytest.mark.parametrize("val", [True, False])
+def test_a_straight_fall_is_told_once_at_half_of_the_plan(val: bool) -> None:
+    (finding,) = run(lambda p: 1 - 0.7 * p, val=val)
+    assert finding.step == (560 if val else 500)
+    assert 0.6 <= finding.evidence["value"] <= 0.66  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [
+        lambda p: np.exp(-8 * p),  # done
+        lambda p: 0.5 + 0.5 * np.exp(-10 * p),  # high, and flat: underfitting's
+        lambda p: 1.0,  # nothing is learned: loss/not-learning's
+        lambda p: 1.0 if p < 0.3 else 0.1,  # a long plateau before a jump
+        lambda p: 0.2 - 0.1 * p,  # fine-tuning
+        lambda p: float("nan"),
+        lambda p: 1.0 + p,
+    ],
+)  # fmt: skip
+def test_other_curves_are_left_in_peace(curve: Callable[[float], float]) -> None:
+    assert run(curve) == []
+
+
+def test_what_cannot_be_learned_is_no_slowness() -> None:
+    def slow(p: float) -> float:
+        return 1 - 0.5 * p
+
+    language = Facts(planned_steps=1000, chance_loss=3.3, task="language-model")
+    assert run(slow, language) == []
+    assert len(run(lambda p: 1 - 0.2 * p, language)) == 1
+    assert len(run(slow, Facts(planned_steps=1000, chance_loss=1.0, task="regression"))) == 1
+
+
+def test_schedules_and_missing_facts_are_not_judged() -> None:
+    def slow(p: float) -> float:
+        return 1 - 0.7 * p
+
+    assert run(slow, rate=lambda p: min(1.0, p / 0.3)) == [], "a long warm-up"
+    assert run(slow, rate=lambda p: 1.0 if p < 0.4 else 0.01) == [], "decayed"
+    assert run(slow, start=400) == [], "watched late"
+    assert run(slow, Facts(planned_steps=1000)) == [], "chance not known"
+    assert run(slow, Facts(chance_loss=2.3)) == [], "no plan"
+
+
+def test_a_resumed_run_is_judged_as_one() -> None:
+    first, second = LossTooSlow(), LossTooSlow()
+    for step in range(1, 400):
+        with pytest.raises(NotMeasurable):
+            first.update(Reading(step, 0, {"loss/relative": np.float64(1 - 0.0007 * step)}, CLASSES))
+    second.load_state_dict(first.state_dict())
+    assert len(run(lambda p: 1 - 0.7 * p, start=400, val=False, detector=second)) == 1
+
+
+@pytest.mark.parametrize("name", ["limit", "language", "numbers", "pace", "min_steps"])
+def test_arguments_are_checked(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        LossTooSlow(**{name: -1})
