@@ -36,10 +36,10 @@ class LossTooSlow(Detector):
         ``loss/relative`` at every step, ``loss/level``, ``loss/val`` after each validation pass, ``lr``.
 
     Args:
-        limit: R at half of the plan from which it is high; higher = fires on fewer runs. Default 0.33 (the slowest of
-            the healthy runs with classes in the zoo's development set, sigmoid units, has 0.30).
-        numbers: the same for a regression. Default 0.7 (the slowest healthy one there 0.67).
-        language: the same for a language model. Default 0.82 (the slowest healthy one there 0.79).
+        limit: R at half of the plan from which it is high; higher = fires on fewer runs. Default 0.5 (the slowest
+            healthy runs with classes seen so far had 0.36).
+        numbers: the same for a regression. Default 0.8 (slowest healthy one 0.67).
+        language: the same for a language model. Default 0.88 (slowest healthy one 0.79).
         pace: fall in the second quarter over the fall in the first; higher = fires on fewer runs. Default 0.6: an
             exponential approach that is half done has 0.7, one that is nearly done 0.1.
         min_steps: plans shorter than this are not judged. Default 100.
@@ -83,7 +83,7 @@ class LossTooSlow(Detector):
     resolve_after: ClassVar[int | None] = None
 
     def __init__(
-        self, limit: float = 0.33, numbers: float = 0.7, language: float = 0.82, pace: float = 0.6,
+        self, limit: float = 0.5, numbers: float = 0.8, language: float = 0.88, pace: float = 0.6,
         min_steps: int = 100,
     ) -> None:  # fmt: skip
         self.limit = number("limit", limit, 0, 1)

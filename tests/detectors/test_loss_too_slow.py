@@ -70,8 +70,10 @@ def test_what_cannot_be_learned_is_no_slowness() -> None:
 
     language = Facts(planned_steps=1000, chance_loss=3.3, task="language-model")
     assert run(slow, language) == []
-    assert len(run(lambda p: 1 - 0.2 * p, language)) == 1
-    assert len(run(slow, Facts(planned_steps=1000, chance_loss=1.0, task="regression"))) == 1
+    assert len(run(lambda p: 1 - 0.15 * p, language)) == 1
+    regression = Facts(planned_steps=1000, chance_loss=1.0, task="regression")
+    assert run(slow, regression) == []
+    assert len(run(lambda p: 1 - 0.3 * p, regression)) == 1
 
 
 def test_schedules_and_missing_facts_are_not_judged() -> None:
