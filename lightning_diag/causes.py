@@ -99,7 +99,7 @@ CAUSES: tuple[Pattern, ...] = (
     Pattern(
         "dead-units",
         "units of the network are dead",
-        {"activations/dead": 2.2, "activations/collapsed": 1.8},
+        {"activations/dead": 2.2, "activations/collapsed": 1.0},
         ("gradients/vanishing", "updates/frozen", "updates/too-small", "loss/not-learning", "loss/plateau",
          "fit/underfitting", "classes/collapsed", "classes/neglected"),
         "train 50 steps with the biases set to 0 and a tenth of the learning rate: units that stay alive now died of "
@@ -124,9 +124,9 @@ CAUSES: tuple[Pattern, ...] = (
     Pattern(
         "vanishing-gradient",
         "the gradient does not reach the first layers",
-        {"gradients/vanishing": 2.0},
-        ("loss/not-learning", "loss/plateau", "fit/underfitting", "updates/too-small", "updates/frozen",
-         "classes/collapsed"),
+        {"gradients/vanishing": 2.0, "activations/collapsed": 1.0},
+        ("activations/saturated", "loss/not-learning", "loss/plateau", "fit/underfitting", "updates/too-small",
+         "updates/frozen", "classes/collapsed"),
         "put a normalization layer or a skip connection around every second layer for 200 steps: if the first layers' "
         "gradient norm comes within two decades of the last ones', depth was the problem",
     ),

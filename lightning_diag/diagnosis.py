@@ -19,6 +19,7 @@ from lightning_diag.checklist import Item, checklist
 from lightning_diag.finding import Finding, Severity
 
 ROOTED = 1.5  # weight of a symptom for the cause whose note came first of all
+HINTED = 0.5  # weight of a note, over that of a warning
 EXPLAINED = 0.3  # weight of evidence that a rival, seen no later, explains
 SLACK_STEPS = 200  # a symptom may be seen this much before its cause: detectors differ in how long they look
 
@@ -202,7 +203,7 @@ def _score(pattern: Pattern, left: Mapping[str, Finding], hints: Set[str]) -> fl
         return 0.0
     return (
         sum(w * (0.5 if left[rule].status == "resolved" else 1.0) for rule, w in points.items() if rule in left)
-        + 0.25 * sum(w for rule, w in points.items() if rule in hints)
+        + HINTED * sum(w for rule, w in points.items() if rule in hints)
         + 0.1 * sum(1 for rule in pattern.explains if rule in left and rule not in points)
     )
 
@@ -217,13 +218,14 @@ def _own(pattern: Pattern, left: Mapping[str, Finding], scores: Sequence[float],
         roots = [left[rule] for rule in rival.points.keys() - own.keys() if rule in left and rule not in CONSEQUENCES]
         if not roots or score <= 0 or not points or not all(f.rule in _explains(rival) for f in points):
             continue
-        if _earlier(roots, points):
+        mutual = all(f.rule in _explains(pattern) for f in roots)  # each might follow from the other: what came first?
+        if _earlier(roots, points, 0 if mutual else SLACK_STEPS):
             return EXPLAINED
     return 1.0
 
 
-def _earlier(roots: Sequence[Finding], others: Sequence[Finding]) -> bool:
-    return min(f.first_step for f in roots) <= min(f.first_step for f in others) + SLACK_STEPS
+def _earlier(roots: Sequence[Finding], others: Sequence[Finding], slack: int) -> bool:
+    return min(f.first_step for f in roots) <= min(f.first_step for f in others) + slack
 
 
 def _came_first(pattern: Pattern, left: Mapping[str, Finding]) -> bool:

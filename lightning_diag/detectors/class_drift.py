@@ -47,10 +47,15 @@ class ClassDrift(Detector):
             classes judged.
         memory: weight of the past in the reference mean; higher = longer memory.
         trade: share of the lost samples that must go to one class that gained to call it a trade (info).
+        learned: error, over that of a random guess, up to which something counts as learned; higher = more warnings.
+            Default 0.4.
 
     Fires when:
-        two evaluations in a row are worse; warning, or info when the class traded with one that it is confused with. It
-        stays while the error stands above half of the rise, against the reference of the first firing.
+        two evaluations in a row are worse. A warning where that is the class's own affair: it had been learned, the
+        other classes are learned and held, and no more than half of all classes are affected. Info otherwise (a model
+        that goes to pieces, or has learned little, loses now this class and now that one), and when the class traded
+        with one that it is confused with. It stays while the error stands above half of the rise, against the reference
+        of the first firing.
 
     False alarms:
         Simulated binomial runs without drift (10 and 1,000 classes, 30 evaluations, 100 samples a class, and ones with
@@ -90,13 +95,15 @@ class ClassDrift(Detector):
     resolve_after: ClassVar[int | None] = 1
 
     def __init__(
-        self, alpha: float = 0.05, effect: float = 0.05, support: int = 10, memory: float = 0.7, trade: float = 0.5
-    ) -> None:
+        self, alpha: float = 0.05, effect: float = 0.05, support: int = 10, memory: float = 0.7, trade: float = 0.5,
+        learned: float = 0.4,
+    ) -> None:  # fmt: skip
         self.alpha = number("alpha", alpha, 1e-9, 0.5)
         self.effect = number("effect", effect, 0.0, 1.0)
         self.support = whole("support", support, 2)
         self.memory = number("memory", memory, 0.0, 0.999)
         self.trade = number("trade", trade, 0.0, 1.0)
+        self.learned = number("learned", learned, 0.0, 1.0)
         super().__init__()
 
     def _reset(self) -> None:
@@ -222,12 +229,24 @@ class ClassDrift(Detector):
         }
         return self.found(
             reading,
-            Severity.INFO if trades else Severity.WARNING,
+            Severity.WARNING if self._alone(seen, held["before"]) and not trades else Severity.INFO,
             message,
             where=[seen.names[int(key)] for key in order[:NAMED]],
             evidence=evidence,
             advice=self._advice(seen, k, trades),
         )
+
+    def _alone(self, seen: Pass, before: float) -> bool:
+        """Whether the loss is the classes' own: they had been learned, and the others are learned and hold."""
+        own = np.array([int(key) for key in self._held])
+        n = np.delete(seen.support, own)
+        if len(own) > seen.support.size / 2 or not n.sum() > 0:
+            return False
+        now, past = (
+            float(np.average(np.nan_to_num(np.delete(e, own)), weights=n)) for e in (seen.error, np.array(self._mean))
+        )
+        limit = self.learned * (1 - 1 / seen.support.size)
+        return max(before, now) <= limit and now <= past + self.effect
 
     @staticmethod
     def _advice(seen: Pass, k: int, trades: bool) -> tuple[str, ...]:

@@ -29,7 +29,8 @@ class DataLabelsShifted(Detector):
         ``agree``, where the classes differ in training (mean eta squared above 0.05).
 
     Reads:
-        ``data/shift_match`` at sampled steps; ``data/val_agreement data/class_r2`` after a validation pass.
+        ``data/shift_match`` at sampled steps; ``data/val_agreement data/class_r2`` after a validation pass, beside
+        ``domain/val_samples domain/train_samples``.
 
     Args:
         match: share of positions. Default 0.95.
@@ -40,7 +41,8 @@ class DataLabelsShifted(Detector):
         shift hides in the model), a warning for two places on and for validation.
 
     False alarms:
-        Validation on another domain, whose classes look different: compare ``domains/gap``.
+        Validation on another domain, whose classes look different; not judged where the domains are known and differ
+        (``domains/gap`` does that).
 
     Cost:
         Three comparisons a sampled batch.
@@ -80,6 +82,8 @@ class DataLabelsShifted(Detector):
             raise NotMeasurable("neither tokens with targets nor classes on train and validation have passed")
         if not np.isfinite(shares).any() or not np.nanmean(shares) > TELLING:
             raise NotMeasurable("the classes' mean inputs don't differ")
+        if _other_domain(reading):
+            raise NotMeasurable("validation is of another domain than training, in which classes may look different")
         self._row = self._row + 1 if agreement < self.agree else 0
         if self._row < 2:
             return None
@@ -109,3 +113,11 @@ class DataLabelsShifted(Detector):
                 "is, else the labels",
             ),
         )
+
+
+def _other_domain(reading: Reading) -> bool:
+    """Whether most validation samples are of domains that training doesn't hold."""
+    val, train = reading.vector("domain/val_samples"), reading.vector("domain/train_samples")
+    if val is None or train is None or val.shape != train.shape or not val.sum() > 0:
+        return False
+    return bool(val[~(train > 0)].sum() > 0.5 * val.sum())

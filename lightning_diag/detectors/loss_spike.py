@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import deque
 from statistics import median
 from typing import Any, ClassVar
@@ -18,6 +19,8 @@ from lightning_diag.streaming.loss_health import LossHealth
 
 RECENT = 128  # rises above the level whose largest a spike must pass: a mixture of batches has its own high marks
 AFTER = (10, 20)  # steps after a spike over which its aftermath is taken
+LATE = (40, 60)  # the same of one that is on its way back then
+LOST = 1 / 3  # of the spike's height still there, or of what had been gained over chance: no way back in sight
 HIGHER = 1.2  # times that maximum
 ROW = 3  # losses in a row above it that are a spike whatever their z: 6 / (129 * 130 * 131) by chance, at any noise
 SUSPECT = 2.0  # z below which nothing is looked at
@@ -40,7 +43,9 @@ class LossSpike(Detector):
         ``confirm_steps`` steps, or with a gradient norm of ``z > limit`` against its own past; or three high losses in
         a row, whatever their z (for exchangeable losses of any distribution that is 3 in a million; it finds the spike
         of a loss near zero, whose log is so noisy that chance level is no outlier). Not recovered: the median loss of
-        steps +10 to +20 is above the level before by more than 10 %, 3 standard errors and ``min_rise * chance``.
+        steps +40 to +60 is above the level before by more than 10 %, 3 standard errors and ``min_rise * chance``; that
+        of steps +10 to +20, where it also stands above a third of the spike, or lost a third of what the run had gained
+        over chance.
 
     Reads:
         ``loss/train loss/z loss/level loss/noise`` (``loss/relative`` for the chance loss) at every step; ``grad/norm``
@@ -59,8 +64,8 @@ class LossSpike(Detector):
 
     Fires when:
         confirmed (info, at most ``confirm_steps`` after the spike; ``step`` is the spike's own); a warning when it has
-        not recovered 20 steps later, held until it does, or at ``repeats`` spikes. Info only while the learning rate
-        has just been more than doubled and is still up (a warm restart).
+        not recovered 20 (or 60) steps later, held until it does, or at ``repeats`` spikes. Info only while the learning
+        rate has just been more than doubled and is still up (a warm restart).
 
     False alarms:
         Of 352 simulated healthy runs of 200 to 20,000 steps, 2 got a note and none a warning
@@ -114,7 +119,7 @@ class LossSpike(Detector):
         super().__init__()
 
     def _reset(self) -> None:
-        self._phase = "calm"  # calm, seen (one high loss), confirmed, stuck (not recovered)
+        self._phase = "calm"  # calm, seen (one high loss), confirmed, returning (above, but on its way back), stuck
         self._row = 0  # losses in a row that stood out
         self._spike: dict[str, Any] = {}
         self._after: list[float] = []
@@ -155,15 +160,25 @@ class LossSpike(Detector):
                 self._recent.append(self._spike["loss"] - self._spike["level"])
                 self._phase = "calm"
             return None
-        if self._phase == "confirmed":
-            if AFTER[0] <= since <= AFTER[1]:
+        if self._phase in ("confirmed", "returning"):
+            first, last = AFTER if self._phase == "confirmed" else LATE
+            if first <= since <= last:
                 self._after.append(loss)
-            if since < AFTER[1] or (self._rates.unknown_since(self._spike["step"]) and since < PATIENCE):
-                return None
-            self._phase = "stuck" if self._after and median(self._after) > self._spike["limit"] else "calm"
+            if since < last or (self._rates.unknown_since(self._spike["step"]) and since < PATIENCE):
+                return self._finding(reading, Severity.INFO, "") if self._phase == "returning" else None
+            self._phase = self._aftermath(reading)
         if self._phase == "stuck" and since > 2 * AFTER[1] and reading.values["loss/level"] <= self._spike["limit"]:
             self._phase = "calm"  # recovered after all
         return self._stuck(reading) if self._phase == "stuck" else None
+
+    def _aftermath(self, reading: Reading) -> str:
+        """The phase that the losses some steps after a spike lead to."""
+        now, self._after = median(self._after or [-math.inf]), []
+        if now <= self._spike["limit"]:
+            return "calm"
+        level, rise = self._spike["level"], self._spike["loss"] - self._spike["level"]
+        back = self._phase == "confirmed" and now - level <= LOST * min(rise, self._chance(reading) - level)
+        return "returning" if back else "stuck"
 
     def _stands_out(self, reading: Reading, rise: float) -> bool:
         """Whether this rise over the level is large against the level, against chance and against the rises before."""
@@ -171,8 +186,12 @@ class LossSpike(Detector):
         return large and reading.step >= self.start_steps and rise > HIGHER * max(self._recent, default=0.0)
 
     def _least(self, reading: Reading) -> float:
+        return self.min_rise * self._chance(reading)
+
+    def _chance(self, reading: Reading) -> float:
+        """The loss of a guess, or the first losses where that isn't known; 0 where neither is."""
         level, relative = float(reading.values["loss/level"]), reading.scalar("loss/relative")
-        return self.min_rise * abs(level / relative) if relative else 0.0  # the quotient is the chance loss
+        return abs(level / relative) if relative else 0.0
 
     def _note(self, reading: Reading, loss: float, z: float) -> None:
         """Take down a high loss that may be a spike."""

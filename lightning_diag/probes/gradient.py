@@ -68,6 +68,8 @@ class GradientProbe(Probe):
         self._samples = [Samples(self._held(tensors)) for tensors in self._tensors]
         self._share = [self._shares(tensors) for tensors in self._tensors]
         self._blow_up = [samples.blow_up(self._device) for samples in self._samples]
+        holders = self.parameters.holder
+        self._clearable = torch.tensor([h >= 0 for h in holders], device=self._device)  # the others' no one clears
         self._watch_carried = scene.automatic or len(self._optimizers) == 1
         self._measure_after = not scene.automatic or bool(scene.facts.clip_val)
         return {}
@@ -88,10 +90,12 @@ class GradientProbe(Probe):
     def loss(self, batch: Batch) -> None:
         if not self._optimizers or not self._watch_carried or self._carried is not None:
             return  # with several optimizers stepped by hand, one's gradients may wait while another's are made
-        if all(p.grad is None for tensors in self._tensors for p in tensors):
+        known = self.parameters
+        if all(p.grad is None for p, holder in zip(known.tensors, known.holder, strict=True) if holder >= 0):
             self._carried = torch.zeros((), device=self._device, dtype=torch.float32)
         else:
-            self._carried = total_norm(torch.cat([self._norms_now(k) for k in range(len(self._tensors))]))
+            norms = self._whole({k: self._norms_now(k) for k in range(len(self._tensors))})
+            self._carried = total_norm(torch.where(self._clearable, norms, 0.0))
 
     def before_update(self, optimizer: int) -> None:
         if not self._optimizers:

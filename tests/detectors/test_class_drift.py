@@ -106,3 +106,22 @@ def test_resuming_mid_stream_changes_nothing() -> None:
 def test_wrong_arguments(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
         ClassDrift(**wrong)  # type: ignore[arg-type]
+
+
+def severity_of(rest: float, before: float = 0.05, lost: int = 1, others_rise: float = 0.0) -> Severity:
+    """Severity of a class that goes from ``before`` to an error of 95 % while the others stand at ``rest``."""
+    n, readings = np.full(10, 200.0), []
+    for e in range(14):
+        error = np.full(10, rest + others_rise * (e >= 8))
+        error[:lost] = 0.95 if e >= 8 else before
+        readings.append(only_errors(e, n, np.round(n * error)))
+    return next(f.severity for f in judged(ClassDrift(), readings) if f is not None)
+
+
+def test_only_a_class_that_gets_worse_alone_in_a_model_that_has_learned_is_a_warning() -> None:
+    assert severity_of(0.05) == Severity.WARNING
+    assert severity_of(0.05, lost=5) == Severity.WARNING
+    assert severity_of(0.6) == Severity.INFO  # the others are hardly learned: losses go round
+    assert severity_of(0.05, before=0.5) == Severity.INFO  # so little had been learned of it
+    assert severity_of(0.05, lost=7) == Severity.INFO  # the whole model goes to pieces
+    assert severity_of(0.05, others_rise=0.2) == Severity.INFO

@@ -32,14 +32,20 @@ def test_the_message_is_one_sentence_with_value_limit_and_place() -> None:
     assert float(found.evidence["value"]) > float(found.evidence["limit"]) == 8.0
 
 
-def test_a_level_that_stays_up_becomes_a_warning_and_resolves_when_it_comes_back() -> None:
+@pytest.mark.parametrize(("height", "told_at"), [(2.0, 360), (3.5, 320)])
+def test_a_level_that_stays_up_becomes_a_warning_and_resolves_when_it_comes_back(height: float, told_at: int) -> None:
     losses = spiked()
-    losses[299:400] *= 2.0
+    losses[299:400] *= height  # by less, and by more, than a third of what it had gained
     news = watch(LossSpike(), stream(losses, known(600)))
     assert [s for _, s, _ in told(news)] == ["info", "warning", "warning"]
-    assert told(news)[1][0] == 320
+    assert told(news)[1][0] == told_at
     assert news[-1][1].status == "resolved" and 400 < news[-1][0] < 460
     assert "later the level is still" in news[1][1].message
+
+
+def test_one_that_comes_back_slowly_is_no_warning() -> None:
+    news = watch(LossSpike(), stream(spiked(tau=6.0), known(600)))
+    assert {f.severity for _, f in news} == {Severity.INFO} and news[-1][1].status == "resolved"
 
 
 def test_three_recovered_spikes_are_a_warning() -> None:

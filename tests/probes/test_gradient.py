@@ -160,3 +160,18 @@ def test_gradients_left_over_from_the_step_before_are_seen() -> None:
         carried.append(float(dict(probe.collect())["grad/carried_norm"]))
     assert carried[0] == carried[2] == 0.0
     assert carried[1] > 1.0
+
+
+def test_a_parameter_that_no_optimizer_would_clear_is_not_left_over() -> None:
+    net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
+    optimizer = torch.optim.SGD(net[1].parameters(), 0.1)
+    probe = GradientProbe()
+    probe.attach(Scene(net, [optimizer], Facts()))
+    for _ in range(3):
+        optimizer.zero_grad(set_to_none=False)
+        probe.loss(Batch(None, 0))
+        net(torch.ones(1, 3)).sum().backward()
+        probe.before_update(0)
+        probe.after_update(0)
+        assert float(dict(probe.collect())["grad/carried_norm"]) == 0.0
+    assert next(net.parameters()).grad is not None
