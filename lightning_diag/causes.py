@@ -18,7 +18,8 @@ class Pattern:
         title: the same in words.
         points: rule -> weight of the evidence it is for this cause.
         explains: rules that follow from it and point nowhere by themselves; so do all of :data:`CONSEQUENCES`.
-        given: a note that makes all it explains point to it: what is odd from the first step on is the root.
+        given: a finding, of any severity, that makes all it explains point to it: what is odd from the first step on is
+            the root.
         experiment: the smallest experiment that tells it from its nearest rival.
     """
 
@@ -87,7 +88,7 @@ CAUSES: tuple[Pattern, ...] = (
     Pattern(
         "bad-initialization",
         "the initial scale is wrong",
-        {"loss/bad-start": 1.5, "gradients/exploding": 0.7},
+        {"setup/odd-initialization": 3.0, "loss/bad-start": 1.5, "gradients/exploding": 0.7},
         ("loss/spike", "loss/oscillating", "loss/diverging", "gradients/vanishing", "activations/dead",
          "activations/collapsed", "activations/attention-collapsed", "updates/frozen", "updates/too-small",
          "activations/saturated", "loss/not-learning", "gradients/always-clipped", "classes/collapsed",

@@ -9,19 +9,15 @@ outranks everything that is computed from it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
+from lightning_diag import _evidence as evidence
 from lightning_diag.causes import CAUSES as CAUSES
-from lightning_diag.causes import CONSEQUENCES, Pattern
+from lightning_diag.causes import Pattern
 from lightning_diag.checklist import Item, checklist
 from lightning_diag.finding import Finding, Severity
-
-ROOTED = 1.5  # weight of a symptom for the cause whose note came first of all
-HINTED = 0.5  # weight of a note, over that of a warning
-EXPLAINED = 0.3  # weight of evidence that a rival, seen no later, explains
-SLACK_STEPS = 200  # a symptom may be seen this much before its cause: detectors differ in how long they look
 
 
 @dataclass(frozen=True)
@@ -169,86 +165,27 @@ def diagnose(findings: Iterable[Finding], coverage: Coverage | None = None) -> D
     hints = {f.rule for f in everything if f.severity < Severity.WARNING}
     causes: list[Cause] = []
     while left:
-        scores = [_score(pattern, left, hints) for pattern in CAUSES]
-        scores = [score * _own(pattern, left, scores, hints) for pattern, score in zip(CAUSES, scores, strict=True)]
+        scores = [evidence.score(pattern, left, hints) for pattern in CAUSES]
+        scores = [
+            score * evidence.own(pattern, left, scores, hints) for pattern, score in zip(CAUSES, scores, strict=True)
+        ]
         best = max(range(len(CAUSES)), key=lambda i: (scores[i], -i))
         if scores[best] <= 0:
             break
-        if scores[0] > 0 and _came_first(CAUSES[0], left):
+        if scores[0] > 0 and evidence.came_first(CAUSES[0], left):
             best = 0
         causes.append(_cause(CAUSES[best], left, scores[best] / sum(scores), hints))
         for finding in causes[-1].findings:
             left.pop(finding.rule)
     causes.sort(key=lambda c: (-c.severity, c.name != CAUSES[0].name))
     rest = sorted(left.values(), key=lambda f: f.status == "resolved")
-    notes = (*rest, *(f for f in everything if f.severity < Severity.WARNING))
-    return Diagnosis(tuple(causes), notes, coverage or Coverage())
-
-
-def _points(pattern: Pattern, hints: Set[str]) -> Mapping[str, float]:
-    """Rule -> weight of the evidence for a cause: its own, and all it explains where the note it asks for is there."""
-    if pattern.given in hints:
-        return {**dict.fromkeys(_explains(pattern), ROOTED), **pattern.points}
-    return pattern.points
-
-
-def _explains(pattern: Pattern) -> tuple[str, ...]:
-    return (*pattern.explains, *CONSEQUENCES)
-
-
-def _score(pattern: Pattern, left: Mapping[str, Finding], hints: Set[str]) -> float:
-    """How much evidence points to a cause; 0 when none does or when all it would take is resolved."""
-    points = _points(pattern, hints)
-    if all(f.status == "resolved" for f in _members(pattern, left, hints)):
-        return 0.0
-    return (
-        sum(w * (0.5 if left[rule].status == "resolved" else 1.0) for rule, w in points.items() if rule in left)
-        + HINTED * sum(w for rule, w in points.items() if rule in hints)
-        + 0.1 * sum(1 for rule in pattern.explains if rule in left and rule not in points)
-    )
-
-
-def _own(pattern: Pattern, left: Mapping[str, Finding], scores: Sequence[float], hints: Set[str]) -> float:
-    """How much of a cause's evidence is its own: :data:`EXPLAINED` when all of it follows from a rival seen earlier."""
-    own = _points(pattern, hints)
-    points = [left[rule] for rule in own if rule in left]
-    for rival, score in zip(CAUSES, scores, strict=True):
-        if rival is pattern:
-            continue
-        roots = [left[rule] for rule in rival.points.keys() - own.keys() if rule in left and rule not in CONSEQUENCES]
-        if not roots or score <= 0 or not points or not all(f.rule in _explains(rival) for f in points):
-            continue
-        mutual = all(f.rule in _explains(pattern) for f in roots)  # each might follow from the other: what came first?
-        if _earlier(roots, points, 0 if mutual else SLACK_STEPS):
-            return EXPLAINED
-    return 1.0
-
-
-def _earlier(roots: Sequence[Finding], others: Sequence[Finding], slack: int) -> bool:
-    return min(f.first_step for f in roots) <= min(f.first_step for f in others) + slack
-
-
-def _came_first(pattern: Pattern, left: Mapping[str, Finding]) -> bool:
-    first = min(f.first_step for f in left.values())
-    return any(f.rule in pattern.points for f in left.values() if f.first_step == first)
-
-
-def _members(pattern: Pattern, left: Mapping[str, Finding], hints: Set[str]) -> list[Finding]:
-    """The findings a cause would take: those that point to it, strongest first, then its symptoms by first step."""
-    points = _points(pattern, hints)
-    roots = [f for f in left.values() if f.rule in points]
-    if not roots:
-        return []
-    start = min(f.first_step for f in roots)
-    symptoms = (f for f in left.values() if f.rule in _explains(pattern) and f.rule not in points)
-    folded = [f for f in symptoms if f.first_step >= start - SLACK_STEPS]
-    roots.sort(key=lambda f: (-points[f.rule], f.first_step))
-    return [*roots, *sorted(folded, key=lambda f: f.first_step)]
+    rest += [f for f in everything if f.severity < Severity.WARNING]
+    return Diagnosis(tuple(causes), tuple(rest), coverage or Coverage())
 
 
 def _cause(pattern: Pattern, left: Mapping[str, Finding], confidence: float, hints: Set[str]) -> Cause:
-    members = _members(pattern, left, hints)
-    points = _points(pattern, hints)
+    members = evidence.members(pattern, left, hints)
+    points = evidence.points(pattern, left, hints)
     roots = sorted((f for f in members if f.rule in points), key=lambda f: f.first_step)
     return Cause(
         name=pattern.name,

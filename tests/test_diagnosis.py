@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lightning_diag._evidence import SLACK_STEPS
 from lightning_diag.causes import CAUSES
-from lightning_diag.diagnosis import SLACK_STEPS, Coverage, Diagnosis, diagnose
+from lightning_diag.diagnosis import Coverage, Diagnosis, diagnose
 from lightning_diag.finding import Finding, Severity
 
 RAN = Coverage(ran=("loss/spike",), skipped={"loss/plateau": "too short"})

@@ -23,6 +23,7 @@ RULES = frozenset(
         "fit": ("overfitting", "underfitting", "over-regularized", "too-good"),
         "classes": ("drift", "collapsed", "neglected", "confused", "imbalanced"),
         "domains": ("gap", "gap-widening", "separable", "wrong-target"),
+        "setup": ("odd-initialization",),
         "data": ("leakage", "duplicates", "conflicting-labels", "label-noise", "unnormalized", "unshuffled",
                  "constant-feature", "non-finite", "giveaway-feature", "class-never-target", "labels-shifted"),
         "sanity": ("input-ignored", "batch-mixing", "cannot-overfit-batch", "worse-than-linear"),
@@ -47,6 +48,7 @@ class Truth:
 # symptoms that are true of any training procedure that does harm: accepted wherever loss/not-learning is, and, as they
 # came later than the rest of this table, added before the report set was scored
 _BEHIND = ("loss/too-slow", "sanity/worse-than-linear")
+_WEIGHTS = "setup/odd-initialization"  # the same: it says what is wrong by its name
 _LOST = ("loss/not-learning", "classes/collapsed")
 _SLOW = ("updates/too-small", "fit/underfitting", "loss/not-learning", "loss/plateau", *_BEHIND)
 _HOT = ("updates/too-large", "loss/diverging", "loss/oscillating", "loss/not-learning", "loss/spike",
@@ -78,23 +80,24 @@ TRUTH: dict[str, Truth] = {
     "class-drift": Truth(
         ("classes/drift", "classes/confused", "classes/neglected"), ("bad-labels", "class-drift"), 0.4, place=True),
     "init-up": Truth(
-        ("loss/bad-start", "gradients/exploding", "activations/saturated", "loss/not-learning", *_BEHIND),
+        (_WEIGHTS, "loss/bad-start", "gradients/exploding", "activations/saturated", "loss/not-learning", *_BEHIND),
         ("bad-initialization",), 0.2, must_not=("gradients/vanishing",)),
     "init-down": Truth(
-        ("gradients/vanishing", "loss/not-learning", "activations/collapsed", "classes/collapsed", "loss/plateau",
-         *_BEHIND),
+        (_WEIGHTS, "gradients/vanishing", "loss/not-learning", "activations/collapsed", "classes/collapsed",
+         "loss/plateau", *_BEHIND),
         ("bad-initialization", "vanishing-gradient"), 0.3, must_not=("updates/too-large",)),
-    "head-gain": Truth(("loss/bad-start", "gradients/exploding"), ("bad-initialization",), 0.2),
+    "head-gain": Truth((_WEIGHTS, "loss/bad-start", "gradients/exploding"), ("bad-initialization",), 0.2),
     "constant-init": Truth(
-        ("gradients/vanishing", "loss/not-learning", "activations/collapsed", "activations/dead", "loss/plateau",
-         "classes/collapsed", "updates/frozen", *_BEHIND),
+        (_WEIGHTS, "gradients/vanishing", "loss/not-learning", "activations/collapsed", "activations/dead",
+         "loss/plateau", "classes/collapsed", "updates/frozen", *_BEHIND),
         ("bad-initialization", "not-learning", "dead-units"), 0.3, must_not=("updates/too-large",)),
     "hidden-bias": Truth(
         ("activations/dead", "loss/not-learning", "activations/collapsed", *_BEHIND),
         ("dead-units", "bad-initialization"), 0.3),
     "sigmoid-depth": Truth(("gradients/vanishing", "loss/not-learning", "loss/plateau", "fit/underfitting", *_BEHIND),
                            ("vanishing-gradient",), 0.3, place=True),
-    "tanh-init": Truth(("activations/saturated", "loss/bad-start"), ("saturated-units", "bad-initialization"), 0.3),
+    "tanh-init": Truth((_WEIGHTS, "activations/saturated", "loss/bad-start"),
+                       ("saturated-units", "bad-initialization"), 0.3),
     "not-in-optimizer": _unfed,
     "detached": _unfed,
     "stop-training-layer": _unfed,

@@ -239,12 +239,10 @@ class ClassDrift(Detector):
     def _alone(self, seen: Pass, before: float) -> bool:
         """Whether the loss is the classes' own: they had been learned, and the others are learned and hold."""
         own = np.array([int(key) for key in self._held])
-        n = np.delete(seen.support, own)
+        n, errors = np.delete(seen.support, own), (seen.error, np.array(self._mean))
         if len(own) > seen.support.size / 2 or not n.sum() > 0:
             return False
-        now, past = (
-            float(np.average(np.nan_to_num(np.delete(e, own)), weights=n)) for e in (seen.error, np.array(self._mean))
-        )
+        now, past = (float(np.average(np.nan_to_num(np.delete(e, own)), weights=n)) for e in errors)
         limit = self.learned * (1 - 1 / seen.support.size)
         return max(before, now) <= limit and now <= past + self.effect
 

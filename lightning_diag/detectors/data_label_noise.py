@@ -13,6 +13,7 @@ from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
 
 NAMED = 5
+MOST = 0.5  # share of suspected labels above which the network hasn't learned the rest either
 SORTED = 0.3  # excess of pairs with one label in a batch from which margins only follow the order
 
 
@@ -28,11 +29,12 @@ class DataLabelNoise(Detector):
         limit``, where so deep margins are at least ``depth`` of all negative ones (hard samples lie just below zero),
         once the network is sure of the labels it agrees with (median margin at least ``margin``), and while the share
         stands: at least ``stays`` of the largest of the last three estimates, each a new margin a sample later. A
-        network that learns slowly is against fewer and fewer labels, wrong ones it stays against.
+        network that learns slowly is against fewer and fewer labels, wrong ones it stays against. Not judged while the
+        network is against most labels or its loss is no better than chance: then it is the network that is wrong.
 
     Reads:
         ``data/noise_frac data/noise_samples data/noise_depth data/noise_margin data/noise_seen``,
-        ``data/same_label``.
+        ``data/same_label loss/relative``.
 
     Args:
         limit: share of wrong labels; higher = later. Default 0.05: below it the harm is small (measured on digits: 2 %
@@ -93,6 +95,7 @@ class DataLabelNoise(Detector):
         self._seen = 0.0  # margins a sample at the newest of them
         self._batches = 0
         self._excess = 0.0  # running mean of how far batches are from shuffled
+        self._relative = 0.0  # the last loss over that of a guess
 
     def update(self, reading: Reading) -> Finding | None:
         """Judge the margins so far."""
@@ -101,6 +104,8 @@ class DataLabelNoise(Detector):
             excess = (same - chance) / (1 - chance)
             self._excess = excess if self._batches == 0 else 0.9 * self._excess + 0.1 * excess
             self._batches += 1
+        relative = reading.scalar("loss/relative")
+        self._relative = self._relative if relative is None else relative
         share, samples = reading.scalar("data/noise_frac"), reading.scalar("data/noise_samples")
         if share is None or not samples:
             raise NotMeasurable("too few samples were seen twice with class scores and integer labels")
@@ -111,6 +116,8 @@ class DataLabelNoise(Detector):
             raise NotMeasurable("batches are sorted by label: each forgets the labels of the ones before")
         if (reading.scalar("data/noise_margin") or 0.0) < self.margin:
             raise NotMeasurable("the network isn't sure yet even of the labels it agrees with")
+        if share > MOST or self._relative >= 1:
+            raise NotMeasurable("the network is against most labels, or no better than chance")
         if len(self._shares) < 3:
             raise NotMeasurable("needs three estimates, each a new look at the samples later")
         se = math.sqrt(max(share * (1 - share), 1 / samples) / samples)

@@ -11,6 +11,7 @@ from torch import Tensor
 from lightning_diag.probes.domain_sums import wide
 
 FEATURES = 256  # features whose statistics are kept, evenly strided
+SURE = 10.0  # logits: a probability ratio of 22,000
 
 
 def as_features(inputs: Tensor) -> Tensor | None:
@@ -79,6 +80,9 @@ def same_label(labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
 def margins(logits: Tensor, target: Tensor) -> Tensor:
     """Return how far the given label's logit stands above the best other one, ``(B,)``; NaN for labels out of range.
 
+    Within +- :data:`SURE`: beyond it a softmax is as sure as it gets, and a few steps of a loss spike would outweigh
+    all others in a sample's mean.
+
     Source: Pleiss et al., Identifying mislabeled data using the area under the margin ranking, 2020 (arXiv:2001.10528).
     """
     scores = logits.detach().float()
@@ -86,7 +90,7 @@ def margins(logits: Tensor, target: Tensor) -> Tensor:
     own = scores.gather(1, index)
     other = scores.scatter(1, index, -torch.inf).amax(1, keepdim=True)
     valid = (target >= 0) & (target < scores.shape[1])
-    return torch.where(valid, (own - other)[:, 0], torch.nan)
+    return torch.where(valid, (own - other)[:, 0].clamp(-SURE, SURE), torch.nan)
 
 
 def shifts(inputs: Tensor, target: Tensor) -> Tensor:

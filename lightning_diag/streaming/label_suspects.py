@@ -11,6 +11,7 @@ from lightning_diag.streaming.sample_ledger import SampleLedger
 
 DEPTH = 0.5  # a label is suspected when its mean margin lies this much of a usual one below zero
 SHOWN = 50  # samples named
+IGNORED = 0.8  # share of a label's samples from which the network ignores that class, which says nothing of its labels
 
 
 class Noise(NamedTuple):
@@ -37,7 +38,8 @@ class LabelSuspects:
 
     The mean margin over training (area under the margin) of a sample whose label is wrong is negative and large: others
     like it pull the network to the right class. Suspected is a margin below ``-0.5`` times the median margin of samples
-    whose label the network agrees with; a hard sample lies around zero.
+    whose label the network agrees with; a hard sample lies around zero. A label nearly all of whose samples would be
+    suspected is one that the network doesn't predict at all: these don't count.
 
     References:
         Pleiss et al., Identifying mislabeled data using the area under the margin ranking, NeurIPS 2020
@@ -59,6 +61,7 @@ class LabelSuspects:
             return None, ()
         usual = float(np.median(agreed))
         wrong = seen.mean < -DEPTH * usual
+        wrong &= ~_ignored(seen.label, wrong)
         order = np.argsort(seen.mean)[:SHOWN]
         order = order[wrong[order]]
         self.keys, self.labels, self.margins = seen.key[order], seen.label[order], seen.mean[order]
@@ -67,3 +70,10 @@ class LabelSuspects:
         )
         depth = float(wrong.sum()) / max(1.0, float((seen.mean < 0).sum()))
         return Noise(float(wrong.mean()), float(len(wrong)), depth, usual, float(seen.counts.mean())), names
+
+
+def _ignored(label: NDArray[np.float32], wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether nearly all samples of a sample's given label are suspected, ``(n,)``."""
+    _, own = np.unique(label, return_inverse=True)
+    share = np.bincount(own, wrong) / np.bincount(own)
+    return np.asarray((share > IGNORED)[own])

@@ -53,6 +53,8 @@ NOISE = {"data/noise_frac": 0.12, "data/noise_samples": 1000, "data/noise_depth"
         ("DataLabelNoise", NOISE, {"warning"}),
         ("DataLabelNoise", {**NOISE, "data/noise_depth": 0.3}, set()),
         ("DataLabelNoise", {**NOISE, "data/noise_margin": 0.3}, set()),
+        ("DataLabelNoise", {**NOISE, "data/noise_frac": 0.6}, set()),  # the network is wrong, not the labels
+        ("DataLabelNoise", {**NOISE, "loss/relative": 1.5}, set()),
         ("DataLabelNoise", {**NOISE, "data/noise_frac": 0.03}, set()),
         ("DataLabelNoise", {**NOISE, "data/same_label": 1.0, "data/same_label_chance": 0.1}, set()),
         ("DataUnnormalized", {"data/feature_mean": [3.5, 3.5], "data/feature_std": [1, 1]}, {"warning"}),

@@ -7,6 +7,7 @@ from torch import nn
 
 from lightning_diag.detectors.setup_odd_initialization import SetupOddInitialization
 from lightning_diag.errors import NotMeasurable
+from lightning_diag.finding import Severity
 from lightning_diag.probes.base import Scene
 from lightning_diag.probes.gradient import GradientProbe
 from lightning_diag.reading import Facts, Reading
@@ -43,3 +44,27 @@ def test_only_the_first_step_counts() -> None:
         SetupOddInitialization().update(first(nn.Linear(8, 8), step=5))
     with pytest.raises(NotMeasurable):
         SetupOddInitialization().update(Reading(1, 0, {}))
+
+
+def judged(losses: list[float], factor: float = 0.01, chance: float | None = 2.3) -> list[Severity]:
+    """Severities said of a network with scaled weights whose R goes as given, a plan of 1,000 steps."""
+    torch.manual_seed(0)
+    net, detector = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)), SetupOddInitialization()
+    with torch.no_grad():
+        for p in net.parameters():
+            p.mul_(factor)
+    start = first(net)
+    facts = start.facts.merged({"planned_steps": 1000, "chance_loss": chance})
+    said = [detector.update(Reading(1, 0, dict(start.values), facts))]
+    for step, relative in enumerate(losses, start=2):
+        values = {"loss/relative": np.float64(relative), "lr": np.array([0.1])}
+        said.append(detector.update(Reading(step, 0, values, facts)))
+    return list(dict.fromkeys(f.severity for f in said if f is not None))
+
+
+def test_a_run_that_does_not_leave_chance_makes_it_a_warning() -> None:
+    assert judged([1.0] * 200) == [Severity.INFO, Severity.WARNING]
+    assert judged([1.0] * 50) == [Severity.INFO]  # too early
+    assert judged(np.linspace(1.0, 0.2, 200).tolist()) == [Severity.INFO]  # it learns in spite of it
+    assert judged([1.0] * 200, factor=1.0) == []  # not odd: other rules' business
+    assert judged([1.0] * 200, chance=None) == [Severity.INFO]  # a fine-tuning that stays where it was

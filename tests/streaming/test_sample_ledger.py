@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from lightning_diag.streaming.label_suspects import LabelSuspects
 from lightning_diag.streaming.sample_ledger import SampleLedger
 
 Batch = list[tuple[int, int, float]]  # key, label, margin
@@ -92,6 +93,20 @@ def test_columns_bring_everything_back() -> None:
     assert (len(two), two.repeats_frac, two.conflict_frac) == (len(one), one.repeats_frac, one.conflict_frac)
     assert two.renewed_frac == one.renewed_frac
     assert two.margins(1).mean.tolist() == one.margins(1).mean.tolist()
+
+
+def test_a_class_that_is_never_predicted_is_no_row_of_wrong_labels() -> None:
+    def estimate(ignored: int) -> float:
+        ledger = SampleLedger()
+        wrong = {i for i in range(400) if i % 20 == 0 or (ignored >= 0 and i % 10 == ignored)}
+        for epoch in range(3):
+            ledger.add(rows([(i, i % 10 if i % 20 else 9, -3.0 if i in wrong else 3.0) for i in range(400)]), epoch)
+        noise, _ = LabelSuspects().look(ledger)
+        assert noise is not None
+        return noise.frac
+
+    assert estimate(-1) == pytest.approx(0.05)
+    assert estimate(4) == pytest.approx(0.05)
 
 
 @pytest.mark.slow

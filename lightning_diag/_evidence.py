@@ -1,0 +1,82 @@
+"""How much evidence findings are for a cause of the table, and which of them it takes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+
+from lightning_diag.causes import CAUSES, CONSEQUENCES, Pattern
+from lightning_diag.finding import Finding
+
+ROOTED = 1.5  # weight of a symptom for the cause that is given
+HINTED = 0.5  # weight of a note, over that of a warning
+EXPLAINED = 0.3  # weight of evidence that a rival, seen no later, explains
+SLACK_STEPS = 200  # a symptom may be seen this much before its cause: detectors differ in how long they look
+
+
+Left = Mapping[str, Finding]  # rule -> finding of warning or worse that no cause has taken yet
+
+
+def points(pattern: Pattern, left: Left, hints: Set[str]) -> Mapping[str, float]:
+    """Rule -> weight of the evidence for a cause: its own, and all it explains where what it asks for is there.
+
+    Args:
+        pattern: the cause.
+        left: see :data:`Left`.
+        hints: rules of which there is a note.
+    """
+    given = pattern.given in hints or pattern.given in left
+    return {**dict.fromkeys(_explains(pattern), ROOTED), **pattern.points} if given else pattern.points
+
+
+def _explains(pattern: Pattern) -> tuple[str, ...]:
+    return (*pattern.explains, *CONSEQUENCES)
+
+
+def score(pattern: Pattern, left: Left, hints: Set[str]) -> float:
+    """How much evidence points to a cause; 0 when none does or when all it would take is resolved."""
+    weights = points(pattern, left, hints)
+    if all(f.status == "resolved" for f in members(pattern, left, hints)):
+        return 0.0
+    return (
+        sum(w * (0.5 if left[rule].status == "resolved" else 1.0) for rule, w in weights.items() if rule in left)
+        + HINTED * sum(w for rule, w in weights.items() if rule in hints)
+        + 0.1 * sum(1 for rule in pattern.explains if rule in left and rule not in weights)
+    )
+
+
+def own(pattern: Pattern, left: Left, scores: Sequence[float], hints: Set[str]) -> float:
+    """How much of a cause's evidence is its own: :data:`EXPLAINED` when all of it follows from a rival seen earlier."""
+    weights = points(pattern, left, hints)
+    pointing = [left[rule] for rule in weights if rule in left]
+    for rival, evidence in zip(CAUSES, scores, strict=True):
+        if rival is pattern or evidence <= 0 or not all(f.rule in _explains(rival) for f in pointing):
+            continue
+        roots = [left[rule] for rule in rival.points.keys() - weights.keys() if rule in left]
+        roots = [f for f in roots if f.rule not in CONSEQUENCES]
+        mutual = all(f.rule in _explains(pattern) for f in roots)  # each might follow from the other: what came first?
+        if roots and pointing and _earlier(roots, pointing, 0 if mutual else SLACK_STEPS):
+            return EXPLAINED
+    return 1.0
+
+
+def _earlier(roots: Sequence[Finding], others: Sequence[Finding], slack: int) -> bool:
+    return min(f.first_step for f in roots) <= min(f.first_step for f in others) + slack
+
+
+def came_first(pattern: Pattern, left: Left) -> bool:
+    """Whether a finding that points to a cause came before all others, or with the first."""
+    first = min(f.first_step for f in left.values())
+    return any(f.rule in pattern.points for f in left.values() if f.first_step == first)
+
+
+def members(pattern: Pattern, left: Left, hints: Set[str]) -> list[Finding]:
+    """The findings a cause would take: those that point to it, strongest first, then its symptoms by first step."""
+    weights = points(pattern, left, hints)
+    roots = [f for f in left.values() if f.rule in weights]
+    if not roots:
+        return []
+    start = min(f.first_step for f in roots) - SLACK_STEPS
+    symptoms = (f for f in left.values() if f.rule in _explains(pattern) and f.rule not in weights)
+    folded = [f for f in symptoms if f.first_step >= start]
+    roots.sort(key=lambda f: (-weights[f.rule], f.first_step))
+    return [*roots, *sorted(folded, key=lambda f: f.first_step)]
