@@ -24,7 +24,7 @@ def points(pattern: Pattern, left: Left, hints: Set[str]) -> Mapping[str, float]
         left: see :data:`Left`.
         hints: rules of which there is a note.
     """
-    given = pattern.given in hints or pattern.given in left
+    given = any(rule in hints or rule in left for rule in pattern.given)
     return {**dict.fromkeys(_explains(pattern), ROOTED), **pattern.points} if given else pattern.points
 
 

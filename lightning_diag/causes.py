@@ -18,8 +18,8 @@ class Pattern:
         title: the same in words.
         points: rule -> weight of the evidence it is for this cause.
         explains: rules that follow from it and point nowhere by themselves; so do all of :data:`CONSEQUENCES`.
-        given: a finding, of any severity, that makes all it explains point to it: what is odd from the first step on is
-            the root.
+        given: findings, of any severity, of which one makes all it explains point to it: what is odd from the first
+            step on is the root.
         experiment: the smallest experiment that tells it from its nearest rival.
     """
 
@@ -28,7 +28,7 @@ class Pattern:
     points: Mapping[str, float]
     explains: tuple[str, ...]
     experiment: str
-    given: str = ""
+    given: tuple[str, ...] = ()
 
 
 # what follows from nearly every fault: folded under whatever cause leads, and no reason to look for another one
@@ -73,10 +73,11 @@ CAUSES: tuple[Pattern, ...] = (
     Pattern(
         "low-precision",
         "the precision is too low for the numbers",
-        {"gradients/scaler-skipping": 3.5},
+        {"gradients/scaler-skipping": 3.5, "gradients/underflow": 3.5, "updates/lost": 3.0},
         (*_NUMERIC, "classes/confused"),
         'train 200 steps with precision="bf16-mixed", then with "32-true": if the first is well, the range of float16 '
         "was the cause; if only the second is, its precision",
+        given=("gradients/underflow", "updates/lost"),
     ),
     Pattern(
         "learning-rate-too-high",
@@ -95,7 +96,7 @@ CAUSES: tuple[Pattern, ...] = (
          "classes/neglected", "loss/plateau"),
         "train 50 steps with the layers' default initialization (and inputs scaled to unit variance): if the first "
         "loss falls to chance level, that was it",
-        "setup/odd-initialization",
+        given=("setup/odd-initialization",),
     ),
     Pattern(
         "dead-units",
@@ -148,7 +149,7 @@ CAUSES: tuple[Pattern, ...] = (
          "gradients/exploding", "activations/dead", "fit/overfitting"),
         "repeat a tenth of the plan with accumulate_grad_batches=8 (or a batch 8 times as large), and once with an "
         "eighth of the learning rate: if both fall steadily, it was the noise of the small batch",
-        "setup/tiny-batch",
+        given=("setup/tiny-batch",),
     ),
     Pattern(
         "clipping-too-tight",

@@ -66,6 +66,9 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("weight/parameter_norm", "weight", "parameter", "norm", (), "L2 norm per parameter, from a strided sample"),
     Signal("update/parameter_norm", "weight", "parameter", "norm", (), "norm of the step's change; only if sharded"),
     Signal("update/parameter_ratio", "1", "parameter", "same", _SPREAD, "norm of the step's change over weight norm"),
+    Signal("grad/zero_frac", "1", None, "mean", (), "share of gradients that are exactly 0, from a strided sample"),
+    Signal("grad/quantized_frac", "1", None, "mean", (), "share of the others that are 1 to 32 times the least"),
+    Signal("update/lost_frac", "1", None, "mean", (), "share of weights with a gradient that a step left unchanged"),
     # sampled steps: activations, from a strided sample of rows and units; NaN where a module has no such thing
     Signal("activation/dead_frac", "1", "module", "mean", ("max",), "share of units never active in the window"),
     Signal("activation/window_samples", "rows", "module", "same", (), "rows seen so far: positions of samples"),

@@ -35,6 +35,7 @@ from lightning_diag.detectors.gradient_always_clipped import GradientAlwaysClipp
 from lightning_diag.detectors.gradient_exploding import GradientExploding
 from lightning_diag.detectors.gradient_non_finite import GradientNonFinite
 from lightning_diag.detectors.gradient_scaler_skipping import GradientScalerSkipping
+from lightning_diag.detectors.gradient_underflow import GradientUnderflow
 from lightning_diag.detectors.gradient_unreached import GradientUnreached
 from lightning_diag.detectors.gradient_vanishing import GradientVanishing
 from lightning_diag.detectors.loss_bad_start import LossBadStart
@@ -54,6 +55,7 @@ from lightning_diag.detectors.system_rank_divergence import SystemRankDivergence
 from lightning_diag.detectors.system_same_data_on_ranks import SystemSameDataOnRanks
 from lightning_diag.detectors.system_straggler import SystemStraggler
 from lightning_diag.detectors.update_frozen import UpdateFrozen
+from lightning_diag.detectors.update_lost import UpdateLost
 from lightning_diag.detectors.update_too_large import UpdateTooLarge
 from lightning_diag.detectors.update_too_small import UpdateTooSmall
 
@@ -93,6 +95,7 @@ __all__ = [
     "GradientExploding",
     "GradientNonFinite",
     "GradientScalerSkipping",
+    "GradientUnderflow",
     "GradientUnreached",
     "GradientVanishing",
     "LossBadStart",
@@ -112,6 +115,7 @@ __all__ = [
     "SystemSameDataOnRanks",
     "SystemStraggler",
     "UpdateFrozen",
+    "UpdateLost",
     "UpdateTooLarge",
     "UpdateTooSmall",
 ]

@@ -9,13 +9,14 @@ from lightning_diag.probes.accuracy import AccuracyProbe
 from lightning_diag.probes.chance import ChanceProbe
 from lightning_diag.probes.gradient import GradientProbe
 from lightning_diag.probes.loss import LossProbe
+from lightning_diag.probes.precision import PrecisionProbe
 from lightning_diag.probes.scaler import ScalerProbe
 
 
 class GradientMonitor(Monitor):
     """Watches gradient norms, clipping and update-to-weight ratios.
 
-    Signals: ``grad/*``, ``weight/parameter_norm``, ``update/parameter_ratio``, ``lr``, ``scaler/*``; the loss beside
+    Signals: ``grad/*``, ``weight/parameter_norm``, ``update/*``, ``lr``, ``scaler/*``; the loss beside
     them, because a symptom without a consequence is a note and no warning.
 
     Rules: ``gradients/*`` and ``updates/*``, ``setup/odd-initialization``.
@@ -34,6 +35,7 @@ class GradientMonitor(Monitor):
                 (name, ChanceProbe()),
                 (name, AccuracyProbe()),
                 (name, GradientProbe()),
+                (name, PrecisionProbe()),
                 (name, ScalerProbe()),
             ],
             detectors=[
@@ -44,9 +46,11 @@ class GradientMonitor(Monitor):
                 detectors.GradientAlwaysClipped(),
                 detectors.GradientAccumulating(),
                 detectors.GradientScalerSkipping(),
+                detectors.GradientUnderflow(),
                 detectors.UpdateTooLarge(),
                 detectors.UpdateTooSmall(),
                 detectors.UpdateFrozen(),
+                detectors.UpdateLost(),
                 detectors.SetupOddInitialization(),
             ],
         )

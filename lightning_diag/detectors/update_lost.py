@@ -1,0 +1,114 @@
+"""``updates/lost``: steps are too small for the weights' number format and are rounded away."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from lightning_diag.detectors._arguments import number, whole
+from lightning_diag.detectors._consequence import Consequence
+from lightning_diag.detectors.base import Detector
+from lightning_diag.errors import NotMeasurable
+from lightning_diag.finding import Finding, Severity
+from lightning_diag.reading import Reading
+
+
+class UpdateLost(Detector):
+    """Weights in bfloat16 or float16 don't change although they have a gradient: the step is below half a unit.
+
+    Catches:
+        ``precision="bf16-true"`` or ``"16-true"`` with a learning rate that float32 weights would need, a schedule that
+        decays below what the format can add.
+
+    Formula:
+        share of the weights with a nonzero gradient (a sample of at most 16 x 1,024) that are bit by bit the same after
+        the step; its median over ``samples`` samples above ``limit``. bfloat16 keeps 8 bits: a step below 0.2 % to
+        0.4 % of a weight is lost.
+
+    Reads:
+        ``update/lost_frac`` where sampled, ``loss/relative`` beside it.
+
+    Args:
+        limit: share; higher = fires on fewer runs. Default 0.75.
+        samples: samples of the median; higher = later, steadier. Default 9.
+        stuck: R (``loss/relative``) above which the run is not learning; higher = fewer warnings. Default 0.9.
+
+    Fires when:
+        it holds (info: the largest steps still pass); a warning when R > ``stuck`` after
+        2 % of the plan (60 to 1,000 steps).
+
+    False alarms:
+        An optimizer that keeps float32 copies of its own changes weights rarely by intent. Measured:
+        `docs/accuracy.md`.
+
+    Cost:
+        10 µs a reading.
+
+    Examples:
+        >>> import numpy as np
+        >>> from lightning_diag.reading import Facts
+        >>> detector, facts = UpdateLost(), Facts(planned_steps=1000, chance_loss=2.3)
+        >>> for step in range(1, 200):
+        ...     values = {"update/lost_frac": np.float64(0.97), "loss/relative": np.float64(1.0)}
+        ...     try:
+        ...         found = detector.update(Reading(step, 0, values, facts))
+        ...     except NotMeasurable:
+        ...         continue
+        ...     if found is not None and step in (9, 60):
+        ...         print(step, found.severity)
+        9 info
+        60 warning
+
+    References:
+        Zamirai et al., Revisiting BFloat16 training, 2020 (arXiv:2010.06192): nearest rounding of weight updates is
+        what costs accuracy.
+    """
+
+    rule: ClassVar[str] = "updates/lost"
+    code: ClassVar[str] = "U004"
+    reads: ClassVar[tuple[str, ...]] = ("update/lost_frac",)
+    severity: ClassVar[Severity] = Severity.WARNING
+    title: ClassVar[str] = "Updates are rounded away"
+
+    def __init__(self, limit: float = 0.75, samples: int = 9, stuck: float = 0.9) -> None:
+        self.limit = number("limit", limit, 0, 1)
+        self.samples = whole("samples", samples, 1)
+        self.stuck = number("stuck", stuck, 0)
+        super().__init__()
+
+    def _reset(self) -> None:
+        self._run = Consequence()
+        self._shares: list[float] = []
+        self._since = -1
+
+    def update(self, reading: Reading) -> Finding | None:
+        """Judge the weights of a sampled step."""
+        self._run.see(reading)
+        share = reading.scalar("update/lost_frac")
+        if share is None:
+            raise NotMeasurable("which weights a step changed is not measured at this step")
+        if share != share:  # no gradient at all
+            return None
+        self._shares = [*self._shares, share][-self.samples :]
+        if len(self._shares) < self.samples:
+            raise NotMeasurable(f"needs {self.samples} samples")
+        value = sorted(self._shares)[self.samples // 2]
+        if value <= self.limit:
+            self._since = -1
+            return None
+        self._since = reading.step if self._since < 0 else self._since
+        run = self._run
+        suffers = run.stuck(self.stuck)
+        loss = f", and the loss stands at {run.relative:.2f} times its reference" if suffers else ""
+        return self.found(
+            reading,
+            Severity.WARNING if suffers else Severity.INFO,
+            f"{value:.0%} of the weights that have a gradient are unchanged by a step (limit {self.limit:.0%}): it is "
+            f"rounded away in {reading.facts.precision or 'the format of the weights'}{loss}.",
+            evidence={"value": value, "limit": self.limit, "relative_loss": run.relative},
+            advice=(
+                'train 200 steps with precision="bf16-mixed", which keeps the weights in float32: if the loss falls '
+                "faster, this was it",
+                "or raise the learning rate 3 times; or use an optimizer with stochastic rounding or float32 copies",
+            ),
+            step=self._since,
+        )
