@@ -138,11 +138,13 @@ class Pipeline:
             finite = loss - loss == 0.0
         if finite is False and not self._traced:
             self._trace(batch)
+        batch.calls = tuple(self._observer.calls) if self.sampling else ()
         armed = self._observer.armed and not self._from_outputs and self._scene.observe is None
         if armed and batch.observation is None:
             self._look(batch)
         self._observer.drop()
         self._roster.each("loss", batch, all_of_them=self.sampling)
+        batch.calls = ()
         if self.sampling and (batch.observation is not None or batch.captured):
             self._observed(batch)
 

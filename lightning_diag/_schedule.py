@@ -101,7 +101,8 @@ class Schedule:
         if not sampled:
             self._plain_s = _mean(self._plain_s, spent_s)
             return
-        self._sample_s = _mean(self._sample_s, spent_s)
+        if self._samples:  # the first tells nothing of the next: what is done once a run is done in it
+            self._sample_s = _mean(self._sample_s, spent_s)
         self._samples += 1
         self.interval = self._chosen(step)
         self.next = step + self.interval
@@ -157,6 +158,8 @@ class Schedule:
         return self._affordable(share)
 
     def _affordable(self, share: float) -> int:
+        if math.isnan(self._sample_s):
+            return 1
         plain = sum(s for s in (self._plain_s, self._late_s) if not math.isnan(s))
         left = max(share * self._step_s - plain, 0.5 * share * self._step_s, 1e-9)
         return min(MAX_INTERVAL, max(1, math.ceil((self._sample_s - plain) / left)))

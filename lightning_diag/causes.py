@@ -42,7 +42,7 @@ _NUMERIC = (
     "gradients/exploding", "gradients/vanishing", "gradients/always-clipped", "updates/too-large", "updates/too-small",
     "updates/frozen", "fit/underfitting", "fit/overfitting", "activations/dead", "activations/saturated",
     "activations/collapsed", "activations/non-finite", "gradients/non-finite", "loss/non-finite", "classes/collapsed",
-    "classes/drift", "classes/neglected",
+    "classes/drift", "classes/neglected", "sanity/input-ignored",
 )  # fmt: skip
 
 CAUSES: tuple[Pattern, ...] = (
@@ -62,6 +62,24 @@ CAUSES: tuple[Pattern, ...] = (
          "classes/neglected"),
         "print `parameter.grad` of the first name after one backward and look for it in `optimizer.param_groups`; "
         "a detach(), a torch.no_grad() or a missing parameter group explains either",
+    ),
+    Pattern(
+        "input-ignored",
+        "the input does not reach the output",
+        {"sanity/input-ignored": 2.4},
+        ("loss/not-learning", "loss/plateau", "fit/underfitting", "activations/collapsed", "gradients/unreached",
+         "gradients/vanishing", "updates/frozen", "updates/too-small", "classes/collapsed"),
+        "train 50 steps with the inputs set to zero: if the loss curve is the same, nothing reads them; then print "
+        "what goes into and comes out of the place named for two different samples",
+    ),
+    Pattern(
+        "samples-mixed",
+        "samples of a batch are mixed up on their way through the model",
+        {"sanity/batch-mixing": 2.4},
+        ("loss/not-learning", "loss/plateau", "fit/underfitting", "fit/overfitting", "classes/collapsed",
+         "classes/confused", "activations/collapsed"),
+        "train 50 steps with batch_size=1: if the loss falls now, samples were mixed; then print the shapes line by "
+        "line in the place named, where a view stands for a transpose or an operation runs over dimension 0",
     ),
     Pattern(
         "accumulating-gradients",
@@ -93,7 +111,7 @@ CAUSES: tuple[Pattern, ...] = (
         ("loss/spike", "loss/oscillating", "loss/diverging", "gradients/vanishing", "activations/dead",
          "activations/collapsed", "activations/attention-collapsed", "updates/frozen", "updates/too-small",
          "activations/saturated", "loss/not-learning", "gradients/always-clipped", "classes/collapsed",
-         "classes/neglected", "loss/plateau"),
+         "classes/neglected", "loss/plateau", "sanity/input-ignored"),
         "train 50 steps with the layers' default initialization (and inputs scaled to unit variance): if the first "
         "loss falls to chance level, that was it",
         given=("setup/odd-initialization",),
@@ -102,7 +120,8 @@ CAUSES: tuple[Pattern, ...] = (
         "dead-units",
         "units of the network are dead",
         {"activations/dead": 2.2, "activations/collapsed": 1.0},
-        ("gradients/vanishing", "updates/frozen", "updates/too-small", "loss/not-learning", "loss/plateau",
+        ("sanity/input-ignored",
+         "gradients/vanishing", "updates/frozen", "updates/too-small", "loss/not-learning", "loss/plateau",
          "fit/underfitting", "classes/collapsed", "classes/neglected"),
         "train 50 steps with the biases set to 0 and a tenth of the learning rate: units that stay alive now died of "
         "their start or of the first steps; then tell the two apart by changing back one of them",
@@ -111,7 +130,8 @@ CAUSES: tuple[Pattern, ...] = (
         "saturated-units",
         "activations sit in their flat region",
         {"activations/saturated": 2.0},
-        ("gradients/vanishing", "updates/too-small", "loss/not-learning", "loss/plateau", "fit/underfitting"),
+        ("sanity/input-ignored",
+         "gradients/vanishing", "updates/too-small", "loss/not-learning", "loss/plateau", "fit/underfitting"),
         "scale the inputs to zero mean and unit variance, and train 50 steps: if the units leave the flat region it "
         "was the inputs, otherwise the initial weights are too large",
     ),
@@ -127,7 +147,8 @@ CAUSES: tuple[Pattern, ...] = (
         "vanishing-gradient",
         "the gradient does not reach the first layers",
         {"gradients/vanishing": 2.0, "activations/collapsed": 1.0},
-        ("activations/saturated", "loss/not-learning", "loss/plateau", "fit/underfitting", "updates/too-small",
+        ("sanity/input-ignored",
+         "activations/saturated", "loss/not-learning", "loss/plateau", "fit/underfitting", "updates/too-small",
          "updates/frozen", "classes/collapsed"),
         "put a normalization layer or a skip connection around every second layer for 200 steps: if the first layers' "
         "gradient norm comes within two decades of the last ones', depth was the problem",
@@ -195,7 +216,8 @@ CAUSES: tuple[Pattern, ...] = (
         "unnormalized-input",
         "the inputs are not normalized",
         {"data/unnormalized": 2.4, "data/constant-feature": 1.0},
-        ("loss/bad-start", "gradients/exploding", "gradients/vanishing", "loss/spike", "loss/diverging",
+        ("sanity/input-ignored",
+         "loss/bad-start", "gradients/exploding", "gradients/vanishing", "loss/spike", "loss/diverging",
          "activations/dead", "activations/saturated", "activations/collapsed", "updates/too-small",
          "updates/too-large", "classes/drift", "classes/confused"),
         "subtract the training set's mean, divide by its standard deviation, and train 200 steps: if the loss falls "

@@ -123,6 +123,14 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("baseline/accuracy", "1", None, "mean", _V, "validation accuracy of that model", "baseline/samples"),
     Signal("baseline/error", "target^2", None, "mean", _V, "its mean squared validation error", "baseline/samples"),
     Signal("baseline/samples", "samples", None, "sum", (), "validation samples it answered"),
+    # the first sampled step, and a few later ones while something is odd: calls made again with changed samples
+    Signal("sanity/input_effect", "1", "call", "same", (), "change of a call's output for other inputs, over its RMS"),
+    Signal(
+        "sanity/mixing", "1", "call", "same", (), "change of other samples' outputs over the changed one's, inf: random"
+    ),
+    Signal("sanity/looks", "looks", None, "same", (), "looks taken so far; other values are the last look's"),
+    Signal("sanity/lost_at", "code", "layer", "same", (), "1 inputs change, outputs don't; 2 neither; 0 both do"),
+    Signal("sanity/mixed_at", "code", "layer", "same", (), "1 samples mix in it (3 a norm), 2 before it, 0 neither"),
     # validation and run
     Signal("loss/val", "loss", None, "mean", _V, "mean validation loss of one validation pass", "val/samples"),
     Signal("accuracy/train", "1", None, "mean", _V, "running train accuracy, exponential mean over batches"),

@@ -46,6 +46,8 @@ from lightning_diag.detectors.loss_oscillating import LossOscillating
 from lightning_diag.detectors.loss_plateau import LossPlateau
 from lightning_diag.detectors.loss_spike import LossSpike
 from lightning_diag.detectors.loss_too_slow import LossTooSlow
+from lightning_diag.detectors.sanity_batch_mixing import SanityBatchMixing
+from lightning_diag.detectors.sanity_input_ignored import SanityInputIgnored
 from lightning_diag.detectors.sanity_worse_than_linear import SanityWorseThanLinear
 from lightning_diag.detectors.setup_odd_initialization import SetupOddInitialization
 from lightning_diag.detectors.setup_tiny_batch import SetupTinyBatch
@@ -106,6 +108,8 @@ __all__ = [
     "LossPlateau",
     "LossSpike",
     "LossTooSlow",
+    "SanityBatchMixing",
+    "SanityInputIgnored",
     "SanityWorseThanLinear",
     "SetupOddInitialization",
     "SetupTinyBatch",

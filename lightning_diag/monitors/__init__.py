@@ -7,6 +7,7 @@ from lightning_diag.monitors.data import DataMonitor
 from lightning_diag.monitors.diagnostics import Diagnostics
 from lightning_diag.monitors.domain_gap import DomainGapMonitor
 from lightning_diag.monitors.gradient import GradientMonitor
+from lightning_diag.monitors.sanity import SanityMonitor
 from lightning_diag.monitors.stability import StabilityMonitor
 from lightning_diag.monitors.throughput import ThroughputMonitor
 
@@ -18,6 +19,7 @@ __all__ = [
     "DomainGapMonitor",
     "GradientMonitor",
     "Monitor",
+    "SanityMonitor",
     "StabilityMonitor",
     "ThroughputMonitor",
     "findings",

@@ -17,6 +17,7 @@ from lightning_diag.monitors.class_error import ClassErrorMonitor
 from lightning_diag.monitors.data import DataMonitor
 from lightning_diag.monitors.domain_gap import DomainGapMonitor
 from lightning_diag.monitors.gradient import GradientMonitor
+from lightning_diag.monitors.sanity import SanityMonitor
 from lightning_diag.monitors.session import Options, Parts
 from lightning_diag.monitors.stability import StabilityMonitor
 from lightning_diag.monitors.throughput import ThroughputMonitor
@@ -30,6 +31,7 @@ DEFAULT: tuple[Callable[[], Monitor], ...] = (
     ClassErrorMonitor,
     DomainGapMonitor,
     DataMonitor,
+    SanityMonitor,
     ThroughputMonitor,
 )
 

@@ -186,7 +186,7 @@ def _steps_per_epoch(trainer: Any) -> int | None:
 
 def _batch_size(trainer: Any) -> int | None:
     loader = getattr(trainer, "train_dataloader", None)
-    size = getattr(loader, "batch_size", None)
+    size = getattr(loader, "batch_size", None) or getattr(getattr(loader, "batch_sampler", None), "batch_size", None)
     return size if isinstance(size, int) else None
 
 
@@ -219,7 +219,10 @@ def _loader(name: str, loader: Any) -> Loader:
     domain, names = getattr(data, "domain", None), getattr(data, "domain_names", None)
     listed = isinstance(names, (list, tuple)) and all(isinstance(n, str) for n in names)
     drawn = bool(getattr(getattr(loader, "sampler", None), "replacement", False))
-    return Loader(name, domain if isinstance(domain, str) else "", tuple(names or ()) if listed else (), drawn)
+    size = getattr(loader, "batch_size", None)
+    size = size if isinstance(size, int) else None
+    said = domain if isinstance(domain, str) else ""
+    return Loader(name, said, tuple(names or ()) if listed else (), drawn, batch_size=size)
 
 
 def _class_names(trainer: Any) -> dict[str, tuple[str, ...]]:

@@ -27,6 +27,7 @@ class Loader:
         name: its key, where loaders are given as a dict.
         domain: its data set's own ``domain`` attribute, where that is a string.
         domain_names: its data set's ``domain_names``, in the order of integer domain ids.
+        batch_size: samples a batch, where it says.
         replacement: whether its sampler draws with replacement, so that a sample may come twice.
         borrowed: whether it is the training loader in validation's place (``overfit_batches``).
     """
@@ -36,6 +37,7 @@ class Loader:
     domain_names: tuple[str, ...] = ()
     replacement: bool = False
     borrowed: bool = False
+    batch_size: int | None = None
 
 
 @dataclass
@@ -83,6 +85,7 @@ class Batch:
         outputs: what the step returned; None before.
         observation: predictions and targets, once they are known.
         captured: outputs of the outermost module calls, last first, while they are known.
+        calls: these calls with their arguments, first first, while the loss is told.
         counted: whether its samples were counted: several losses may be made of one batch.
     """
 
@@ -94,6 +97,7 @@ class Batch:
     outputs: Any = None
     observation: Observation | None = None
     captured: Sequence[Tensor] = ()
+    calls: Sequence[tuple[nn.Module, tuple[Any, ...], dict[str, Any]]] = ()
     counted: bool = False
 
 

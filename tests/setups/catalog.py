@@ -58,6 +58,7 @@ SETUPS: dict[str, Setup] = {
     "adapters on frozen layers": Setup(
         lambda: m.Plain(nn.Sequential(m.Adapter(nn.Linear(64, 16)), nn.ReLU(), m.Adapter(nn.Linear(16, 10))))
     ),
+    "a network that remembers its calls": Setup(m.Remembers),
     "tied weights": Setup(lambda: m.Plain(m.Tied())),
     "LSTM": Setup(lambda: m.Plain(m.Recurrent())),
     "GRU": Setup(lambda: m.Plain(m.Recurrent(nn.GRU))),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -58,6 +60,47 @@ class Lbfgs(Plain):
 class NoOptimizer(Plain):
     def configure_optimizers(self) -> Any:
         return None
+
+
+class Remembering(nn.Module):
+    """A network with a memory of its own calls: numbers, a list, a buffer, a random generator, written weights."""
+
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bins = nn.Embedding(32, 4, max_norm=0.5)  # the forward pass writes its weights
+        self.layer, self.head = nn.Linear(64, 12), nn.Linear(16, 10)
+        self.register_buffer("count", torch.zeros(()))
+        self.calls, self.seen = 0, [0.0]
+        self.rng = np.random.default_rng(0)
+        self.layer.register_forward_hook(self._heard)
+        self.heard = 0
+
+    def _heard(self, *_: Any) -> None:
+        self.heard += 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        self.count += 1
+        self.seen.append(float(self.rng.normal()))
+        noise = float(torch.rand(())) + random.random() + self.seen[-1]
+        bins = self.bins((x.mean(1) * 31).clamp(0, 31).long())
+        out: Tensor = self.head(torch.cat([self.layer(x) + 0.01 * noise, bins], 1))
+        return out
+
+
+class Remembers(Plain):
+    """Logs what its network remembers."""
+
+    def __init__(self) -> None:
+        super().__init__(Remembering())
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        loss = super().training_step(batch, batch_idx)
+        net: Any = self.net
+        self.log_dict({"calls": float(net.calls), "heard": float(net.heard), "seen": sum(net.seen), "n": len(net.seen)})
+        return loss
 
 
 class Scheduled(Plain):
