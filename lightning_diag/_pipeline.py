@@ -244,7 +244,7 @@ class Pipeline:
 
     def _observed(self, batch: Batch) -> None:
         self._roster.each("observed", batch)
-        batch.captured = ()
+        batch.observed, batch.captured = batch.observed or batch.observation is not None, ()
 
     def _trace(self, batch: Batch) -> None:
         """The first non-finite loss: what was non-finite first, input, weight or module output?"""

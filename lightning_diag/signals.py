@@ -92,8 +92,8 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("origin/weight", "0 or 1", "parameter", "mean", (), "1 where a weight was non-finite before the step"),
     Signal("origin/module", "0 or 1", "submodule", "mean", (), "1 at the first module that made one of finite inputs"),
     # the data, sampled steps; raw rows become what follows them on the host, and are neither recorded nor judged
-    Signal("data/train_rows", "1", "sample", "rows", (), "(n, 6): key of the content in 3 parts, label, margin, epoch"),
-    Signal("data/val_rows", "1", "sample", "rows", (), "(n, 4): key of the content in 3 parts, loader"),
+    Signal("data/train_rows", "1", "sample", "rows", (), "(n, 9): key in 3 parts, label, margin, other, epoch, id"),
+    Signal("data/val_rows", "1", "sample", "rows", (), "(n, 5): key of the content in 3 parts, loader, position"),
     Signal("data/samples", "samples", None, "same", (), "different training samples that have passed"),
     Signal("data/kept_frac", "1", None, "same", (), "share of the samples that is remembered"),
     Signal("data/duplicate_frac", "1", None, "same", _V, "share of training rows seen before in the same epoch"),

@@ -22,7 +22,7 @@ class DataConflictingLabels(Detector):
         copies that were labelled differently.
 
     Formula:
-        share of the different inputs (48-bit content hash) that came with more than one integer label.
+        share of the different inputs (63-bit content hash) that came with more than one integer label.
 
     Reads:
         ``data/conflict_frac data/duplicate_frac data/samples``.

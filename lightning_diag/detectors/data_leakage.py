@@ -21,7 +21,7 @@ class DataLeakage(Detector):
         A split after duplication, a split by row where rows belong together, the same folder read twice.
 
     Formula:
-        share of the validation samples whose content hash (48 bits) has passed in training, those that training repeats
+        share of the validation samples whose content hash (63 bits) has passed in training, those that training repeats
         within an epoch (blank images, common phrases) left out. Fires above ``max(limit, 3 * d)`` with d the share of
         repeats within training.
 
@@ -87,6 +87,7 @@ class DataLeakage(Detector):
             Severity.WARNING,
             f"{percent(share)} of the validation samples ({count:.0f}) have passed in training, bit for bit "
             f"(limit {percent(limit)}).",
+            where=reading.names("leaked"),
             evidence={"value": share, "limit": limit, "samples": count},
             advice=(
                 "remove from the training set what stands in the validation set, and validate the last checkpoint on "

@@ -17,8 +17,8 @@ from lightning_diag.probes.loss import LossProbe
 class DataMonitor(Monitor):
     """Watches the data as it passes: leaks, duplicates, wrong labels, scale, order, features that give labels away.
 
-    Nothing is read twice and nothing is copied: samples are known by a 48-bit hash of their content, at most 4.2
-    million of them (140 MB of host memory; of more an even share). Inputs that can't be told sample by sample (graphs,
+    Nothing is read twice and nothing is copied: samples are known by a 63-bit hash of their content, at most 4.2
+    million of them (172 MB of host memory; of more an even share). Inputs that can't be told sample by sample (graphs,
     ragged text) are said to be not measurable.
 
     Signals: ``data/*``, ``baseline/*``; the loss and the classes' counts beside them, because a symptom without a

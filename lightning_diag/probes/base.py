@@ -87,6 +87,8 @@ class Batch:
         captured: outputs of the outermost module calls, last first, while they are known.
         calls: these calls with their arguments, first first, while the loss is told.
         counted: whether its samples were counted: several losses may be made of one batch.
+        observed: whether probes were shown its predictions and targets for an earlier of its losses: those that count
+            samples leave it out then.
     """
 
     batch: Any
@@ -99,6 +101,7 @@ class Batch:
     captured: Sequence[Tensor] = ()
     calls: Sequence[tuple[nn.Module, tuple[Any, ...], dict[str, Any]]] = ()
     counted: bool = False
+    observed: bool = False
 
 
 class Probe(ABC):  # noqa: B024 - every verb is optional, a probe writes those it needs

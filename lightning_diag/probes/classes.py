@@ -51,6 +51,8 @@ class ClassProbe(Probe):
         return {}
 
     def observed(self, batch: Batch) -> None:
+        if batch.observed:
+            return
         self._train = self._count(self._train, batch.observation)
         self._batches += 1
 

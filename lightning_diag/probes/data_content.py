@@ -8,18 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_diag._transfer import wait_for_all
 from lightning_diag.observation import Observation
-from lightning_diag.probes import data_kernels as kernels
 from lightning_diag.probes.base import Batch, Probe, Scene, Values, moved
-from lightning_diag.probes.data_keys import chunks, hashed_tensors, sample_keys
-from lightning_diag.probes.observer import find_target
+from lightning_diag.probes.data_rows import train_rows, val_rows
 from lightning_diag.reading import Reading
-from lightning_diag.streaming.label_suspects import LabelSuspects
-from lightning_diag.streaming.sample_ledger import SampleLedger
+from lightning_diag.streaming.sample_tally import VAL_COLUMNS, SampleTally
 
 HASH_FRAC = 0.003  # share of step time that hashing may take on steps that aren't sampled ...
 GRACE_S = 0.25  # ... once it has taken this much in all
@@ -27,8 +23,7 @@ LOOKING = 1.5  # times that of hashing: finding the predictions beside it
 SHIP = 64  # hashed batches that travel together, where no sampled step takes them along sooner
 WAITING = 512  # validation batches that are hashed
 PASSES = 2  # validation passes that are hashed: what they hold is remembered
-KEPT_SAMPLES = 50_000  # of more samples the ledger (33 bytes each) isn't put into checkpoints, and starts anew
-TRAIN_EVAL = 0.9  # share of a validation loader's samples, one of several, from which it is training data on purpose
+KEPT_SAMPLES = 50_000  # of more samples the ledger (41 bytes each) isn't put into checkpoints, and starts anew
 UNHASHABLE = "the batches hold no tensors that can be told sample by sample"
 _RAW = ("data/train_rows", "data/val_rows")
 _MADE = (
@@ -44,24 +39,23 @@ class DataContentProbe(Probe):
     A 63-bit key of each training sample (see :func:`~.data_keys.sample_keys`) of every batch as long as that takes less
     than 0.3 % of step time, else of as many as it may; of every sample of the first two validation passes. Keys travel
     with the packet of the next sampled step, or 64 batches together; what is found leaves as shares. The ledger holds
-    at most 4.2 million samples (140 MB, beyond it an even sample of them), is not recorded, and kept in checkpoints up
+    at most 4.2 million samples (172 MB, beyond it an even sample of them), is not recorded, and kept in checkpoints up
     to 50,000 samples. Margins come with every key where the predictions are found by themselves.
     """
 
     every_step = True
-    kept = ("ledger",)
+    kept = ("tally",)
     signals = (*_RAW, *_MADE)
 
     def attach(self, scene: Scene) -> dict[str, str]:
-        self.ledger = SampleLedger()
-        self.suspects = LabelSuspects()
+        self.tally = SampleTally(positions=scene.facts.world_size == 1)
         self._scene = scene
         self._rows: list[Tensor] = []
         self._val_rows: list[Tensor] = []
-        self._val_keys: NDArray[np.float64] = np.empty((0, 4))
+        self._val_at: dict[int | str, int] = {}
         self._sampled = self._wanted = self._unhashable = False
         self._given: Batch | None = None
-        self._passes = self._epoch = self._batches = self._told = 0
+        self._passes = self._epoch = self._batches = 0
         self._last_idx = -1
         self._spent_s, self._cost_s, self._step_s, self._at = 0.0, 0.0, 0.0, 0.0
         self._device: torch.device | None = None
@@ -109,15 +103,18 @@ class DataContentProbe(Probe):
         return self._shipped()
 
     def validation_start(self) -> None:
-        self._val_rows = []
+        self._val_rows, self._val_at = [], {}
         self._at = 0.0
 
     def validation_batch(self, batch: Batch) -> None:
         if self._passes < PASSES and len(self._val_rows) < WAITING:
-            rows = self._content(batch, None)
-            if rows is not None:
-                place = batch.loader if isinstance(batch.loader, int) else 0
-                self._val_rows.append(torch.cat([rows[:, :3], torch.full_like(rows[:, :1], float(place))], 1))
+            first = self._val_at.get(batch.loader, 0)
+            rows = val_rows(batch, first)
+            if rows is None:
+                self._unhashable = True
+            else:
+                self._val_at[batch.loader] = first + len(rows)
+                self._val_rows.append(rows)
 
     def validation_end(self, metrics: Mapping[str, Tensor]) -> Values:
         self._passes += 1
@@ -128,41 +125,45 @@ class DataContentProbe(Probe):
             return []
         return [
             *self._shipped(),
-            ("data/val_rows", torch.cat(rows) if rows else torch.zeros(0, 4, device=self._device)),
+            ("data/val_rows", torch.cat(rows) if rows else torch.zeros(0, VAL_COLUMNS, device=self._device)),
         ]
 
     def learn(self, reading: Reading) -> Mapping[str, Any]:
         train, val = reading.values.get("data/train_rows"), reading.values.get("data/val_rows")
         if train is not None and train.size:
-            for epoch in np.unique(train[:, 5]):
-                self.ledger.add(train[train[:, 5] == epoch, :5], int(epoch))
+            self.tally.train(train)
         if val is not None and val.size:
-            self._val_keys = np.unique(np.concatenate([self._val_keys, np.asarray(val)]), axis=0)
-        if self._unhashable and not self.ledger.rows:
+            self.tally.validation(val)
+        if self._unhashable and not self.tally.ledger.rows:
             return {"unmeasured": dict.fromkeys(_MADE, UNHASHABLE)}
-        return {} if val is None and self.ledger.rows < 1.5 * self._told + 2000 else self._tell()
+        if val is None and not self.tally.due:
+            return {}
+        train_loaders, val_loaders = self._scene.loaders()
+        made, names = self.tally.tell(
+            replacement=any(loader.replacement for loader in train_loaders),
+            borrowed=any(loader.borrowed for loader in val_loaders),
+        )
+        self._made = {f"data/{name}": np.float64(np.float32(value)) for name, value in made.items()}
+        return {"names": names} if names else {}
 
     def derived(self) -> Mapping[str, Any]:
         made, self._made = self._made, {}
         return made
 
     def state_dict(self) -> dict[str, Any]:
-        if len(self.ledger) > KEPT_SAMPLES:
-            return {"epoch": self._epoch, "passes": 0}
-        columns = {n: torch.from_numpy(c.view(np.int64) if c.dtype == np.uint64 else c.copy())
-                   for n, c in self.ledger.columns().items()}  # fmt: skip
-        return {
-            "epoch": self._epoch, "passes": self._passes, "told": self._told, "last": self._last_idx,
-            "columns": columns, "waiting": moved(self._rows, torch.device("cpu")),
-            "val": torch.from_numpy(self._val_keys.copy()),
-        }  # fmt: skip
+        state: dict[str, Any] = {"epoch": self._epoch, "passes": 0}
+        if len(self.tally.ledger) <= KEPT_SAMPLES:
+            arrays = {n: torch.from_numpy(a.view(np.int64) if a.dtype == np.uint64 else a.copy())
+                      for n, a in self.tally.state_dict().items()}  # fmt: skip
+            waiting = moved(self._rows, torch.device("cpu"))
+            state |= {"passes": self._passes, "last": self._last_idx, "tally": arrays, "waiting": waiting}
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
         self._epoch, self._passes, self._device = int(state["epoch"]), int(state["passes"]), device
-        if "columns" in state:
-            self.ledger.take(wait_for_all(state["columns"]))
-            self._val_keys = wait_for_all({"val": state["val"]})["val"]
-            self._told, self._last_idx = int(state["told"]), int(state["last"])
+        if "tally" in state:
+            self.tally.load_state_dict(wait_for_all(state["tally"]))
+            self._last_idx = int(state["last"])
             self._rows = moved(state["waiting"], device)
 
     def detach(self) -> None:
@@ -180,55 +181,8 @@ class DataContentProbe(Probe):
         return max(1, int(self._cost_s / (HASH_FRAC * self._step_s)))
 
     def _hash(self, batch: Batch, seen: Observation | None) -> None:
-        rows = self._content(batch, seen)
-        if rows is not None:
+        rows = train_rows(batch, seen, self._epoch)
+        if rows is None:
+            self._unhashable = True
+        else:
             self._rows.append(rows)
-
-    def _content(self, batch: Batch, seen: Observation | None) -> Tensor | None:
-        """Rows ``(B, 6)``: key in three parts, label, margin, epoch; None where samples can't be told."""
-        with torch.no_grad():
-            tensors = hashed_tensors(batch.batch)
-            if not tensors:
-                self._unhashable = True
-                return None
-            parts = chunks(sample_keys(tensors))
-            label = margin = torch.full_like(parts[:, 0], torch.nan)
-            target = find_target(batch.batch) if seen is None else seen.target
-            if target is not None and target.shape == label.shape and not target.is_floating_point():
-                label = target.detach().to(parts)
-                if seen is not None and seen.predicted is not None and seen.logits is not None:
-                    margin = kernels.margins(seen.logits, target)
-            epoch = torch.full_like(label, float(self._epoch))
-            return torch.cat([parts, torch.stack([label, margin, epoch], 1)], 1)
-
-    def _tell(self) -> Mapping[str, Any]:
-        ledger = self.ledger
-        self._told = ledger.rows
-        made = {
-            "samples": len(ledger) / ledger.kept_frac, "kept_frac": ledger.kept_frac,
-            "renewed_frac": ledger.renewed_frac, "conflict_frac": ledger.conflict_frac,
-        }  # fmt: skip
-        train, val = self._scene.loaders()
-        if not any(loader.replacement for loader in train):
-            made["duplicate_frac"] = ledger.repeats_frac
-        if not any(loader.borrowed for loader in val):
-            made |= self._leaks()
-        noise, names = self.suspects.look(ledger)
-        if noise is not None:
-            made |= {f"noise_{field}": value for field, value in noise._asdict().items()}
-        self._made = {f"data/{name}": np.float64(np.float32(value)) for name, value in made.items()}
-        return {"names": {"suspect": names}} if names else {}
-
-    def _leaks(self) -> dict[str, float]:
-        """Of the validation loader that leaks most; one of several that is all training data is meant to be."""
-        ledger, worst = self.ledger, (-1.0, 0.0)
-        keys = self._val_keys[ledger.kept(self._val_keys)]
-        places = np.unique(keys[:, 3])
-        for place in places:
-            leaked = ledger.holds(keys[keys[:, 3] == place], rare=True)
-            share = float(leaked.mean())
-            if share <= TRAIN_EVAL or len(places) == 1:
-                worst = max(worst, (share, float(leaked.sum())))
-        if worst[0] < 0:
-            return {}
-        return {"leaked_frac": worst[0], "leaked_samples": worst[1] / ledger.kept_frac}

@@ -44,11 +44,13 @@ class DataFeatureProbe(Probe):
         return {"input_normalized": self._normalized}
 
     def loss(self, batch: Batch) -> None:
-        self._given = batch
+        if not batch.observed:  # a second loss of a batch is no second batch
+            self._given = batch
 
     def observed(self, batch: Batch) -> None:
         self._given = None
-        self._measure(batch)
+        if not batch.observed:
+            self._measure(batch)
 
     def collect(self) -> Values:
         if self._given is not None:  # nobody knows its predictions

@@ -77,8 +77,10 @@ def same_label(labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
     return (counts * (counts - 1)).sum() / pairs, counts
 
 
-def margins(logits: Tensor, target: Tensor) -> Tensor:
-    """Return how far the given label's logit stands above the best other one, ``(B,)``; NaN for labels out of range.
+def margins(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how far the given label's logit stands above the best other one, and that other label, both ``(B,)``.
+
+    NaN for labels out of range.
 
     Within +- :data:`SURE`: beyond it a softmax is as sure as it gets, and a few steps of a loss spike would outweigh
     all others in a sample's mean.
@@ -88,9 +90,10 @@ def margins(logits: Tensor, target: Tensor) -> Tensor:
     scores = logits.detach().float()
     index = target.clamp(0, scores.shape[1] - 1).long().unsqueeze(1)
     own = scores.gather(1, index)
-    other = scores.scatter(1, index, -torch.inf).amax(1, keepdim=True)
+    other, which = scores.scatter(1, index, -torch.inf).max(1)
     valid = (target >= 0) & (target < scores.shape[1])
-    return torch.where(valid, (own - other)[:, 0].clamp(-SURE, SURE), torch.nan)
+    margin = (own[:, 0] - other).clamp(-SURE, SURE)
+    return torch.where(valid, margin, torch.nan), torch.where(valid, which.float(), torch.nan)
 
 
 def shifts(inputs: Tensor, target: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ class LinearBaselineProbe(Probe):
         return {}
 
     def observed(self, batch: Batch) -> None:
-        pair = _pair(batch)
+        pair = None if batch.observed else _pair(batch)
         if pair is None:
             return
         x, target, classes = pair

@@ -76,7 +76,8 @@ class DomainProbe(Probe):
             self._head.start()
 
     def observed(self, batch: Batch) -> None:
-        self._see(batch, "train", self._train)
+        if not batch.observed:
+            self._see(batch, "train", self._train)
 
     def collect(self) -> Values:
         if self._head is not None:

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_diag.streaming.sample_ledger import SampleLedger
+from lightning_diag.streaming.sample_ledger import Margins, SampleLedger
 
 DEPTH = 0.5  # a label is suspected when its mean margin lies this much of a usual one below zero
-SHOWN = 50  # samples named
+SHOWN = 50  # samples named in findings
+LISTED = 1000  # samples whose ids are remembered, and that a list of suspects holds at most
 IGNORED = 0.8  # share of a label's samples from which the network ignores that class, which says nothing of its labels
 
 
@@ -41,15 +42,27 @@ class LabelSuspects:
     whose label the network agrees with; a hard sample lies around zero. A label nearly all of whose samples would be
     suspected is one that the network doesn't predict at all: these don't count.
 
+    Attributes:
+        found: the suspects, the most suspicious first, at most :data:`LISTED`.
+        usual: median mean margin of labels the network agrees with.
+
     References:
         Pleiss et al., Identifying mislabeled data using the area under the margin ranking, NeurIPS 2020
         (arXiv:2001.10528).
     """
 
     def __init__(self) -> None:
-        self.keys: NDArray[np.uint64] = np.empty(0, np.uint64)
-        self.labels: NDArray[np.float32] = np.empty(0, np.float32)
-        self.margins: NDArray[np.float32] = np.empty(0, np.float32)
+        none = np.empty(0, np.float32)
+        self.found = Margins(np.empty(0, np.uint64), none, none, np.empty(0, np.int32), none)
+        self.usual = 1.0
+        self._ids: dict[int, int] = {}  # of suspects: content key -> the user's own id
+
+    def hear(self, keys: NDArray[np.uint64], ids: NDArray[np.float64]) -> None:
+        """Take in the user's own ids ``(n,)`` (NaN = none) of samples that pass; those of suspects are kept."""
+        known = np.isfinite(ids)
+        if known.any() and len(self.found.key):
+            wanted = known & np.isin(keys, self.found.key)
+            self._ids.update(zip(keys[wanted].tolist(), ids[wanted].astype(np.int64).tolist(), strict=True))
 
     def look(self, ledger: SampleLedger) -> tuple[Noise | None, tuple[str, ...]]:
         """Return the estimate and the most suspicious samples' names; None before samples were seen often enough."""
@@ -59,17 +72,33 @@ class LabelSuspects:
         agreed = seen.mean[seen.mean > 0]
         if len(agreed) < 20:
             return None, ()
-        usual = float(np.median(agreed))
-        wrong = seen.mean < -DEPTH * usual
+        self.usual = float(np.median(agreed))
+        wrong = seen.mean < -DEPTH * self.usual
         wrong &= ~_ignored(seen.label, wrong)
-        order = np.argsort(seen.mean)[:SHOWN]
-        order = order[wrong[order]]
-        self.keys, self.labels, self.margins = seen.key[order], seen.label[order], seen.mean[order]
-        names = tuple(
-            f"sample {int(k):012x} (label {label:g})" for k, label in zip(self.keys, self.labels, strict=True)
+        order = np.flatnonzero(wrong)
+        order = order[np.argsort(seen.mean[order], kind="stable")][:LISTED]
+        self.found = Margins(
+            seen.key[order], seen.label[order], seen.mean[order], seen.counts[order], seen.other[order]
         )
+        stays = set(self.found.key.tolist())
+        self._ids = {key: known for key, known in self._ids.items() if key in stays}
         depth = float(wrong.sum()) / max(1.0, float((seen.mean < 0).sum()))
-        return Noise(float(wrong.mean()), float(len(wrong)), depth, usual, float(seen.counts.mean())), names
+        noise = Noise(float(wrong.mean()), float(len(wrong)), depth, self.usual, float(seen.counts.mean()))
+        return noise, tuple(self.name(at) for at in range(min(SHOWN, len(order))))
+
+    def name(self, at: int) -> str:
+        """Return what a suspect is called: by its id where one is known, else by its content key."""
+        key = int(self.found.key[at])
+        known = self._ids.get(key)
+        return f"sample {f'{key:016x}' if known is None else known} (label {self.found.label[at]:g})"
+
+    def table(self) -> NDArray[np.float64]:
+        """Return one row a suspect, ``(n, 8)``: key in three parts, id (NaN unknown), label, other, margin, times."""
+        found = self.found
+        low = np.uint64(2**21 - 1)
+        parts = [(found.key >> np.uint64(shift)) & low for shift in (0, 21, 42)]
+        ids = [float(self._ids.get(key, np.nan)) for key in found.key.tolist()]
+        return np.column_stack([*parts, ids, found.label, found.other, found.mean, found.counts]).astype(np.float64)
 
 
 def _ignored(label: NDArray[np.float32], wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-CAPACITY = 2**22  # samples kept: 4.2 million, 33 bytes each, 140 MB
+from lightning_diag.streaming.meant_repeats import meant
+
+CAPACITY = 2**22  # samples kept: 4.2 million, 41 bytes each, 172 MB
 OFTEN = 5.0  # times the usual count from which a sample is generic: a blank image, a common phrase
 NEWEST = 0.3  # smallest weight of the newest margin: the first ones, of an untrained network, fade
 _BLOCK = 8192  # rows that wait before they are sorted in
 _FIELDS = (
     ("key", np.uint64), ("label", np.float32), ("odd", np.bool_), ("count", np.int32), ("epoch", np.int32),
-    ("margin", np.float32), ("margins", np.int32),
+    ("margin", np.float32), ("margins", np.int32), ("again", np.int32), ("other", np.float32),
 )  # fmt: skip
 
 Rows = NDArray[np.float64]
@@ -28,12 +30,14 @@ class Margins(NamedTuple):
         label: given label, ``(N,)``.
         mean: running mean of the margin, ``(N,)``: of the first three, then exponential.
         counts: margins seen, ``(N,)``.
+        other: best other label when it passed last, NaN unknown, ``(N,)``.
     """
 
     key: NDArray[np.uint64]
     label: NDArray[np.float32]
     mean: NDArray[np.float32]
     counts: NDArray[np.int32]
+    other: NDArray[np.float32]
 
 
 class SampleLedger:
@@ -46,7 +50,7 @@ class SampleLedger:
         capacity: samples kept at most.
 
     >>> ledger = SampleLedger()
-    >>> ledger.add(np.array([[0, 1, 2, 0, 3.0], [0, 4, 5, 1, 2.0], [0, 1, 2, 1, -1.0]]), epoch=0)
+    >>> ledger.add(np.array([[0, 1, 2, 0, 3.0, 1], [0, 4, 5, 1, 2.0, 0], [0, 1, 2, 1, -1.0, 0]]), epoch=0)
     >>> len(ledger), ledger.repeats_frac, ledger.conflict_frac
     (2, 0.3333333333333333, 0.5)
     >>> ledger.holds(np.array([[0, 4, 5], [0, 6, 7]])).tolist()
@@ -80,6 +84,16 @@ class SampleLedger:
         return self.repeats / self.rows if self.rows else 0.0
 
     @property
+    def odd_repeats_frac(self) -> float:
+        """The same without repeats that have a reason (:func:`~.meant_repeats.meant`)."""
+        share, table = self.repeats_frac, self._table
+        if not share:
+            return 0.0
+        again = table["again"]
+        reason = meant(table["label"], table["count"], again, OFTEN)
+        return share * float(again[~reason].sum()) / max(1, int(again.sum()))
+
+    @property
     def renewed_frac(self) -> float:
         """Share of rows of later epochs that had never passed before: 1 where inputs are augmented; NaN in epoch 0."""
         self._settle()
@@ -92,7 +106,7 @@ class SampleLedger:
         return float(self._table["odd"].mean()) if len(self._table["odd"]) else 0.0
 
     def add(self, rows: Rows, epoch: int) -> None:
-        """Take in rows ``(n, 5)``: the three parts of the key, label (NaN = none), margin (NaN = none)."""
+        """Take in rows ``(n, 6)``: the three parts of the key, label, margin, best other label (NaN = none)."""
         self._waiting.append((rows, epoch))
         self._rows_waiting += len(rows)
         if self._rows_waiting >= max(_BLOCK, len(self._table["key"]) // 4):
@@ -101,7 +115,7 @@ class SampleLedger:
     def holds(self, parts: Rows, *, rare: bool = False) -> NDArray[np.bool_]:
         """Which of the keys ``(n, 3)`` have passed; with ``rare`` only those that come about as often as others."""
         self._settle()
-        keys = _keys(parts)
+        keys = joined(parts)
         table = self._table
         if not len(table["key"]):
             return np.zeros(len(keys), bool)
@@ -114,7 +128,7 @@ class SampleLedger:
 
     def kept(self, parts: Rows) -> NDArray[np.bool_]:
         """Which of the keys ``(n, 3)`` belong to the part that is kept."""
-        kept: NDArray[np.bool_] = (_keys(parts) & self._mask) == 0
+        kept: NDArray[np.bool_] = (joined(parts) & self._mask) == 0
         return kept
 
     def margins(self, least: int) -> Margins:
@@ -122,7 +136,7 @@ class SampleLedger:
         self._settle()
         t = self._table
         enough = t["margins"] >= least
-        return Margins(t["key"][enough], t["label"][enough], t["margin"][enough], t["margins"][enough])
+        return Margins(*(t[name][enough] for name in ("key", "label", "margin", "margins", "other")))
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """Return all that is known as arrays, for a checkpoint."""
@@ -132,7 +146,7 @@ class SampleLedger:
 
     def take(self, columns: Mapping[str, NDArray[Any]]) -> None:
         """Take back :meth:`columns`."""
-        self._table = {name: np.asarray(columns[name]).astype(kind) for name, kind in _FIELDS}
+        self._table = {name: np.array(columns[name]).astype(kind) for name, kind in _FIELDS}
         self.rows, self.repeats, self.later, self.known = (int(n) for n in columns["counts"][:4])
         self._mask = np.uint64(int(columns["counts"][4]))
 
@@ -146,7 +160,7 @@ class SampleLedger:
             self._table = {name: column[stays] for name, column in self._table.items()}
 
     def _merge(self, rows: Rows, epoch: int) -> None:
-        keys = _keys(rows)
+        keys = joined(rows)
         stays = (keys & self._mask) == 0
         keys, rows = keys[stays], rows[stays]
         if not len(keys):
@@ -168,25 +182,29 @@ class SampleLedger:
         again = np.zeros(len(unique), bool)
         again[old] = table["epoch"][at] == epoch
         self.rows += len(keys)
-        self.repeats += int((counts - 1).sum() + again.sum())
+        repeats = (counts - 1 + again).astype(np.int32)
+        self.repeats += int(repeats.sum())
         if epoch > 0:
             self.later += int((~again).sum())
             self.known += int((old & ~again).sum())
         table["odd"][at] |= odd[old] | ((table["label"][at] != label[old]) & ~np.isnan(label[old]))
         table["count"][at] += counts[old].astype(np.int32)
         table["epoch"][at] = epoch
+        table["again"][at] += repeats[old]
         weight = np.where(margins[old] > 0, np.maximum(1.0 / (table["margins"][at] + 1), NEWEST), 0.0)
         table["margin"][at] += (weight * (margin[old] - table["margin"][at])).astype(np.float32)
         table["margins"][at] += margins[old]
+        other = rows[first, 5].astype(np.float32)
+        table["other"][at] = np.where(np.isnan(other[old]), table["other"][at], other[old])
         new = ~old
         fresh = (unique[new], label[new], odd[new], counts[new].astype(np.int32), np.full(new.sum(), epoch, np.int32),
-                 margin[new], margins[new])  # fmt: skip
+                 margin[new], margins[new], repeats[new], other[new])  # fmt: skip
         for (name, _), column in zip(_FIELDS, fresh, strict=True):
             table[name] = np.insert(table[name], place[new], column)
 
 
-def _keys(rows: Rows) -> NDArray[np.uint64]:
-    """The 63-bit keys of three parts of 21 bits, the lowest first."""
+def joined(rows: Rows) -> NDArray[np.uint64]:
+    """Return the 63-bit keys of rows that begin with three parts of 21 bits, the lowest first."""
     low, middle, high = (rows[:, i].astype(np.uint64) for i in range(3))
     keys: NDArray[np.uint64] = low | (middle << np.uint64(21)) | (high << np.uint64(42))
     return keys

@@ -55,7 +55,8 @@ NOISE = {"data/noise_frac": 0.12, "data/noise_samples": 1000, "data/noise_depth"
         ("DataLabelNoise", {**NOISE, "data/noise_margin": 0.3}, set()),
         ("DataLabelNoise", {**NOISE, "data/noise_frac": 0.6}, set()),  # the network is wrong, not the labels
         ("DataLabelNoise", {**NOISE, "loss/relative": 1.5}, set()),
-        ("DataLabelNoise", {**NOISE, "data/noise_frac": 0.03}, set()),
+        ("DataLabelNoise", {**NOISE, "data/noise_frac": 0.04}, {"info"}),
+        ("DataLabelNoise", {**NOISE, "data/noise_frac": 0.02}, set()),
         ("DataLabelNoise", {**NOISE, "data/same_label": 1.0, "data/same_label_chance": 0.1}, set()),
         ("DataUnnormalized", {"data/feature_mean": [3.5, 3.5], "data/feature_std": [1, 1]}, {"warning"}),
         ("DataUnnormalized", {"data/feature_mean": [0.5, 0.4], "data/feature_std": [0.3, 0.3]}, set()),
