@@ -15,6 +15,7 @@ from lightning_diag._courier import Courier
 from lightning_diag._guard import Guard
 from lightning_diag._judge import Judge
 from lightning_diag._roster import Roster
+from lightning_diag._samples import SampleIds
 from lightning_diag._schedule import Schedule
 from lightning_diag._teller import Teller
 from lightning_diag._transfer import Transfer, is_finite_now
@@ -40,6 +41,7 @@ class Pipeline:
 
     Attributes:
         sampling: whether the step under way is sampled.
+        samples: ids of the samples of the last steps.
     """
 
     def __init__(
@@ -52,17 +54,14 @@ class Pipeline:
         on_finding: Callable[[Finding], None] | None = None,
     ) -> None:
         self.judge, self.schedule, self.guard = judge, schedule, guard
-        self.sampling = False
-        self.last_step = 0
-        self._teller = Teller(judge, sinks, guard, on_finding)
+        self.sampling, self.last_step, self.samples = False, 0, SampleIds()
+        self._teller = Teller(judge, sinks, guard, on_finding, schedule.look_closely)
         self._roster = Roster(probes, guard, lambda facts: self._courier.hear(facts), self.know)
         self._observer: Observer | None = None
         self._batch: Batch | None = None
-        self._traced = False
-        self._from_outputs = False
+        self._traced = self._from_outputs = self._in_validation = False
         self._extra: Values = []
         self._courier = Courier(Transfer(), self._roster, self._teller, Facts())
-        self._in_validation = False
 
     def start(self, scene: Scene, run: RunInfo, transfer: Transfer) -> None:
         """Open the sinks, attach the probes and learn the facts of the run."""
@@ -116,6 +115,7 @@ class Pipeline:
         if first:
             self.sampling = self.schedule.due(step)
         self._batch = Batch(batch, batch_idx)
+        self.samples.note(step, batch)
         if self._observer is not None:
             self._observer.start(self.sampling or self._roster.wants(batch_idx))
         if self.sampling:

@@ -16,6 +16,8 @@ EARLY_SHARE = 0.02  # share of step time the rest of the start may take: slow st
 DENSE_STEPS = 32  # steps sampled at the start when ranks must agree without a clock
 RANKS_INTERVAL = 32  # and the interval after them, until they agree on another
 RANKS_SETTLED = 8  # samples after that before another is asked for
+CLOSE_STEPS = 20  # steps sampled one by one after something bad was found
+CLOSE_TIMES = 3  # times in a run
 MAX_INTERVAL = 1000
 MAX_RANKS_INTERVAL = 512
 LOWER = 0.35  # share of the present interval under which processes agree on a shorter one: half of it, and some room
@@ -33,7 +35,8 @@ class Schedule:
     time until half a second is spent, and ``budget`` from then on: one in every
     ``ceil(cost of a sampled step / (what is left of the budget * step time))`` steps. With several processes clocks
     differ, so ``auto`` is dense for 32 steps and every 32 after, until the first process asks for a power of two that
-    keeps the budget (:meth:`wanted`) and all follow it from one step on (:meth:`agree`).
+    keeps the budget (:meth:`wanted`) and all follow it from one step on (:meth:`agree`). After a finding of warning or
+    worse a single process samples the next 20 steps one by one, three times a run.
 
     Args:
         every_n_steps: ``auto`` or a number of steps, at least 1.
@@ -67,6 +70,8 @@ class Schedule:
         self._agreed = (0, RANKS_INTERVAL)  # the step from which several processes take the interval, and it
         self._before = RANKS_INTERVAL
         self._settled = 0  # samples at the last agreement
+        self._close_until = -1
+        self._close_times = 0
         self._device: dict[bool, deque[float]] = {kind: deque(maxlen=DEVICE_STEPS) for kind in (False, True)}
 
     def due(self, step: int) -> bool:
@@ -106,6 +111,14 @@ class Schedule:
         self._samples += 1
         self.interval = self._chosen(step)
         self.next = step + self.interval
+
+    def look_closely(self, step: int) -> None:
+        """Something bad was found at this step: ``auto`` samples each of the next ones, in a single process."""
+        if self.every_n_steps == "auto" and self.world_size == 1 and self._close_times < CLOSE_TIMES:
+            if step >= self._close_until:
+                self._close_times += 1
+                self._close_until = step + CLOSE_STEPS
+            self.next = min(self.next, step + 1)
 
     def late(self, seconds: float, steps: int) -> None:
         """Book our own seconds for steps that had waited."""
@@ -150,6 +163,8 @@ class Schedule:
             if self._samples < DENSE_STEPS:
                 return 1
             return self._agreed[1] if step >= self._agreed[0] else self._before
+        if step < self._close_until:
+            return 1
         share = HEADROOM * self.budget
         if self.spent_s < GRACE_S:
             if self.elapsed_s < DENSE_S:
@@ -166,8 +181,9 @@ class Schedule:
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain data."""
+        close = [self._close_until, self._close_times]
         return {"interval": self.interval, "next": self.next, "samples": self._samples, "spent_s": self.spent_s,
-                "elapsed_s": self.elapsed_s, "agreed": self._agreed[1]}  # fmt: skip
+                "elapsed_s": self.elapsed_s, "agreed": self._agreed[1], "close": close}  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take it back."""
@@ -177,6 +193,7 @@ class Schedule:
         self._agreed = (0, int(state.get("agreed", RANKS_INTERVAL)))
         self.spent_s = float(state["spent_s"])
         self.elapsed_s = float(state["elapsed_s"])
+        self._close_until, self._close_times = map(int, state.get("close", (-1, 0)))
 
 
 def _mean(old: float, new: float) -> float:

@@ -7,7 +7,7 @@ from time import perf_counter
 
 from lightning_diag._guard import Guard
 from lightning_diag._judge import Judge
-from lightning_diag.finding import Finding
+from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Facts, Reading
 from lightning_diag.sinks.base import Sink
 
@@ -28,6 +28,7 @@ class Teller:
         sinks: where readings and findings go (empty on ranks above 0).
         guard: where exceptions end.
         on_finding: called with every new, worse, returned or resolved finding.
+        on_alarm: called with the step at which something of warning or worse was found.
 
     Attributes:
         late_s: seconds spent since :meth:`late` on readings that had waited.
@@ -35,12 +36,18 @@ class Teller:
     """
 
     def __init__(
-        self, judge: Judge, sinks: Sequence[Sink], guard: Guard, on_finding: Callable[[Finding], None] | None = None
+        self,
+        judge: Judge,
+        sinks: Sequence[Sink],
+        guard: Guard,
+        on_finding: Callable[[Finding], None] | None = None,
+        on_alarm: Callable[[int], None] = lambda step: None,
     ) -> None:
         self.judge = judge
         self.sinks = list(sinks)
         self.guard = guard
         self.on_finding = on_finding
+        self._on_alarm = on_alarm
         self.late_s = 0.0
         self.late_steps = 0
         self._waiting: list[tuple[int, int, int, float, Facts]] = []
@@ -100,6 +107,8 @@ class Teller:
                 self._hand_on(judged)
                 judged = []
                 for finding in changes:
+                    if finding.severity >= Severity.WARNING and finding.status != "resolved":
+                        self._on_alarm(reading.step)
                     self.each_sink(lambda sink, finding=finding: sink.finding(finding))  # type: ignore[misc]
                     self._tell_user(finding)
         self._hand_on(judged)

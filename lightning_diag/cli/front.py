@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Sequence
 
 from lightning_diag import __version__
-from lightning_diag.cli import check, compare, demo, report, rules, watch
+from lightning_diag.cli import check, compare, demo, flight, report, rules, watch
 from lightning_diag.cli.base import FINE, NOT_JUDGED, Command, complain
 from lightning_diag.errors import DiagnosticsError
 
@@ -23,6 +23,7 @@ COMMANDS: dict[str, Command] = {
     "check": check.COMMAND,
     "compare": compare.COMMAND,
     "watch": watch.COMMAND,
+    "flight": flight.COMMAND,
     "report": report.COMMAND,
     "rules": rules.COMMAND,
 }

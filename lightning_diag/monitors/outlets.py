@@ -16,6 +16,7 @@ from lightning_diag.record import can_resume, new_run_dir
 from lightning_diag.record.reader import FINDINGS, RUN
 from lightning_diag.sinks.base import RunInfo, Sink
 from lightning_diag.sinks.console import ConsoleSink
+from lightning_diag.sinks.flight import FlightSink
 from lightning_diag.sinks.logger import LoggerSink
 from lightning_diag.sinks.record import RecordSink
 from lightning_diag.sinks.wandb import WandbSink
@@ -37,7 +38,7 @@ def make_dir(trainer: Any, wanted: str | Path | None, saved: Mapping[str, Any] |
 
 def sinks_of(trainer: Any, run_dir: Path | None, guard: Guard) -> list[Sink]:
     """Return the record and its report (where there is a folder), the sinks of loggers and of packages, the console."""
-    sinks: list[Sink] = [] if run_dir is None else [RecordSink(), ReportSink()]
+    sinks: list[Sink] = [] if run_dir is None else [RecordSink(), FlightSink(), ReportSink()]
     found_wandb = False
     for logger in view.loggers(trainer):
         try:

@@ -115,7 +115,8 @@ class Session:
             "model": type(module).__name__,
             "hyperparameters": hyperparameters(module, scene.optimizers, self.guard),
         }
-        info = RunInfo(self.run_dir, self.run_dir.name if self.run_dir else "run", meta, resumed_step=resumed)
+        name, samples = self.run_dir.name if self.run_dir else "run", self.pipeline.samples.of
+        info = RunInfo(self.run_dir, name, meta, resumed, samples)
         self._exchange = ranks.exchange(trainer, self.number, self.guard)
         self._stopwatch = Stopwatch(trainer, scene.clock, self._due, scene.facts.device)
         self.pipeline.start(scene, info, Transfer(self._exchange))

@@ -9,6 +9,8 @@
                     {"thinned": {...}}                first line, once readings were left out to keep the size bounded
     findings.jsonl  Finding.to_dict(), one line an event; the last line of a rule is its present state
                     {"resumed": step}    the run went on from a checkpoint of that step: later findings are made again
+    flight.jsonl    {"event": finding}, then the readings of the steps around it in full, with "ids" of their samples;
+                    only where something bad happened
 
 Text only, never a pickle. ``status`` is ``running``, ``finished`` or ``failed``; a killed run stays ``running``.
 ``sessions`` lists the first step of each time the record was opened: a run that went on from a checkpoint measured some
@@ -16,6 +18,7 @@ steps twice, and the later reading counts.
 """
 
 from lightning_diag.record.directory import can_resume, new_run_dir
+from lightning_diag.record.flight import Flight, flights
 from lightning_diag.record.reader import Record, load
 
-__all__ = ["Record", "can_resume", "load", "new_run_dir"]
+__all__ = ["Flight", "Record", "can_resume", "flights", "load", "new_run_dir"]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lightning_diag.diagnosis import Diagnosis
 from lightning_diag.finding import Finding
 from lightning_diag.reading import Reading
+
+
+def _none(step: int) -> tuple[str, ...]:
+    return ()
 
 
 @dataclass(frozen=True)
@@ -21,12 +25,14 @@ class RunInfo:
         name: the run's name, made of letters, digits, ``-`` and ``_``.
         meta: plain facts for the head of the record (versions, monitors, detectors and their limits).
         resumed_step: the checkpoint's step when the run goes on from one: readings after it are measured again.
+        samples: returns the ids of the samples a recent step was made of; nothing where batches hold none.
     """
 
     run_dir: Path | None
     name: str
     meta: Mapping[str, object] = field(default_factory=dict)
     resumed_step: int | None = None
+    samples: Callable[[int], tuple[str, ...]] = _none
 
 
 class Sink(ABC):

@@ -18,6 +18,7 @@ from lightning_diag.monitors.outlets import ReportSink
 from lightning_diag.probes.base import Probe
 from lightning_diag.sinks.base import Sink
 from lightning_diag.sinks.console import ConsoleSink
+from lightning_diag.sinks.flight import FlightSink
 from lightning_diag.sinks.logger import LoggerSink
 from lightning_diag.sinks.record import RecordSink
 from tests.setups.harness import Left, Setup, differences, train
@@ -39,7 +40,9 @@ def verbs(kind: type, base: type) -> Iterator[str]:
 PROBES = sorted({type(p) for _, p in PARTS.probes}, key=lambda kind: kind.__name__)
 PROBE_FAULTS = [(kind, verb) for kind in PROBES for verb in verbs(kind, Probe)]
 SINK_FAULTS = [
-    (kind, verb) for kind in (MemorySink, RecordSink, ReportSink, ConsoleSink, LoggerSink) for verb in verbs(kind, Sink)
+    (kind, verb)
+    for kind in (MemorySink, RecordSink, FlightSink, ReportSink, ConsoleSink, LoggerSink)
+    for verb in verbs(kind, Sink)
 ]
 
 

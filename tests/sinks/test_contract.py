@@ -43,6 +43,7 @@ class Nobody:
 
 MAKE: dict[str, Callable[[], Sink]] = {
     "ConsoleSink": lambda: sinks.ConsoleSink(verbose=True),
+    "FlightSink": sinks.FlightSink,
     "LoggerSink": lambda: sinks.LoggerSink(Nobody()),
     "MemorySink": lambda: sinks.MemorySink(maxlen=50),
     "RecordSink": sinks.RecordSink,

@@ -1,0 +1,66 @@
+"""The flight recorder in a real run: a loss spike planted at a step is there with its batch and sample ids."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from lightning_diag import Diagnostics
+from lightning_diag.record import flights
+
+BAD = 150  # step
+
+
+class Named(Dataset[dict[str, Any]]):
+    def __len__(self) -> int:
+        return 64
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        g = torch.Generator().manual_seed(index)
+        x = torch.randn(8, generator=g)
+        return {"x": x, "y": x.sum().reshape(1), "id": f"sample-{index}", "index": index}
+
+
+class Net(pl.LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(8, 1)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        loss = nn.functional.mse_loss(self.net(batch["x"]), batch["y"])
+        return loss * float("nan") if self.global_step + 1 == BAD else loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.01)
+
+
+def test_the_batch_and_the_samples_of_a_bad_step(tmp_path: Path) -> None:
+    diag = Diagnostics(run_dir=tmp_path / "run", every_n_steps=1000)
+    trainer = pl.Trainer(
+        max_steps=200, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, callbacks=[diag], default_root_dir=tmp_path,
+    )  # fmt: skip
+    trainer.fit(Net(), DataLoader(Named(), batch_size=4))
+    flight = flights(tmp_path / "run")[0]
+    assert flight.event.rule == "loss/non-finite" and flight.event.step == BAD
+    steps = [r.step for r in flight.readings if r.stage == "train"]
+    assert steps == list(range(BAD - 49, BAD + 21))
+    bad = next(r for r in flight.readings if r.step == BAD)
+    assert bad.batch_idx == (BAD - 1) % 16
+    assert flight.samples[BAD] == tuple(f"sample-{bad.batch_idx * 4 + i}" for i in range(4))
+
+
+def test_auto_samples_the_steps_after_it_one_by_one(tmp_path: Path) -> None:
+    diag = Diagnostics(run_dir=tmp_path / "run", budget=1e-4)
+    trainer = pl.Trainer(
+        max_steps=200, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, callbacks=[diag], default_root_dir=tmp_path,
+    )  # fmt: skip
+    trainer.fit(Net(), DataLoader(Named(), batch_size=4))
+    sampled = [r.step for r in flights(tmp_path / "run")[0].readings if "grad/norm" in r.values]
+    assert set(range(BAD + 2, BAD + 18)) <= set(sampled)
