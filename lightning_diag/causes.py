@@ -34,7 +34,7 @@ class Pattern:
 # what follows from nearly every fault: folded under whatever cause leads, and no reason to look for another one
 CONSEQUENCES = (
     "loss/not-learning", "loss/plateau", "loss/too-slow", "fit/underfitting", "sanity/worse-than-linear",
-    "classes/collapsed", "classes/neglected",
+    "classes/collapsed", "classes/neglected", "sanity/cannot-overfit-batch",
 )  # fmt: skip
 
 _NUMERIC = (
@@ -80,6 +80,23 @@ CAUSES: tuple[Pattern, ...] = (
          "classes/confused", "activations/collapsed"),
         "train 50 steps with batch_size=1: if the loss falls now, samples were mixed; then print the shapes line by "
         "line in the place named, where a view stands for a transpose or an operation runs over dimension 0",
+    ),
+    Pattern(
+        "model-or-loss",
+        "the model, its loss or its gradient is wrong",
+        {"sanity/wrong-gradient": 2.6, "sanity/cannot-overfit-batch": 0.9},
+        ("loss/not-learning", "loss/plateau", "fit/underfitting", "loss/diverging", "classes/collapsed"),
+        "give the loss predictions that are right by construction: if it isn't near 0 the loss is wrong; otherwise "
+        "train the last layer alone on one batch, and add the others one by one from behind",
+    ),
+    Pattern(
+        "modes-differ",
+        "in evaluation mode the model is another one",
+        {"sanity/train-eval-gap": 2.6},
+        ("fit/overfitting", "fit/over-regularized", "classes/drift", "classes/collapsed", "classes/confused",
+         "classes/neglected", "domains/gap"),
+        "validate one checkpoint with the model in training mode (no gradients, dropout off): if it is right there, "
+        "look at batch norm's running statistics and at what asks for self.training",
     ),
     Pattern(
         "accumulating-gradients",
@@ -199,7 +216,8 @@ CAUSES: tuple[Pattern, ...] = (
     Pattern(
         "bad-labels",
         "part of the training labels is wrong",
-        {"data/label-noise": 2.4, "data/conflicting-labels": 2.2, "data/labels-shifted": 2.4},
+        {"data/label-noise": 2.4, "data/conflicting-labels": 2.2, "data/labels-shifted": 2.4,
+         "sanity/random-labels-as-easy": 0.8},
         ("fit/overfitting", "classes/drift", "classes/confused", "classes/imbalanced"),
         "look at the 20 most suspicious samples named: if half of their labels are wrong, drop all that were listed "
         "and train again",

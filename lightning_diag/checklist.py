@@ -48,6 +48,9 @@ ITEMS: dict[str, tuple[str, ...]] = {
     "inputs are normalized where the model needs it": ("data/unnormalized",),
     "batches are shuffled": ("data/unshuffled",),
     "the input matters and samples stay apart": ("sanity/input-ignored", "sanity/batch-mixing"),
+    "a single batch can be learned": (
+        "sanity/cannot-overfit-batch", "sanity/wrong-gradient", "sanity/train-eval-gap", "sanity/random-labels-as-easy",
+    ),
     "every parameter is trained": ("gradients/unreached", "updates/frozen", "gradients/accumulating"),
     "signals pass the network": (
         "gradients/vanishing", "gradients/exploding", "activations/dead", "activations/saturated",

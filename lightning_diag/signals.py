@@ -131,6 +131,14 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("sanity/looks", "looks", None, "same", (), "looks taken so far; other values are the last look's"),
     Signal("sanity/lost_at", "code", "layer", "same", (), "1 inputs change, outputs don't; 2 neither; 0 both do"),
     Signal("sanity/mixed_at", "code", "layer", "same", (), "1 samples mix in it (3 a norm), 2 before it, 0 neither"),
+    # once, with sanity="full": copies of the module, trained on the first batch
+    Signal("sanity/fit_loss", "loss", "curve", "same", (), "loss of each step on that batch, one row a way, (C, S)"),
+    Signal("sanity/fit_accuracy", "1", None, "same", (), "accuracy on it in training mode, after the best of these"),
+    Signal("sanity/fit_chance", "1", None, "same", (), "share of its most frequent target"),
+    Signal("sanity/eval_loss", "loss", None, "same", (), "its loss in evaluation mode, after the best of these"),
+    Signal(
+        "sanity/step_ratio", "1", "try", "same", (), "fall of its loss in one short step over the gradient's promise"
+    ),
     # validation and run
     Signal("loss/val", "loss", None, "mean", _V, "mean validation loss of one validation pass", "val/samples"),
     Signal("accuracy/train", "1", None, "mean", _V, "running train accuracy, exponential mean over batches"),

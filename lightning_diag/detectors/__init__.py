@@ -47,8 +47,12 @@ from lightning_diag.detectors.loss_plateau import LossPlateau
 from lightning_diag.detectors.loss_spike import LossSpike
 from lightning_diag.detectors.loss_too_slow import LossTooSlow
 from lightning_diag.detectors.sanity_batch_mixing import SanityBatchMixing
+from lightning_diag.detectors.sanity_cannot_overfit_batch import SanityCannotOverfitBatch
 from lightning_diag.detectors.sanity_input_ignored import SanityInputIgnored
+from lightning_diag.detectors.sanity_random_labels_as_easy import SanityRandomLabelsAsEasy
+from lightning_diag.detectors.sanity_train_eval_gap import SanityTrainEvalGap
 from lightning_diag.detectors.sanity_worse_than_linear import SanityWorseThanLinear
+from lightning_diag.detectors.sanity_wrong_gradient import SanityWrongGradient
 from lightning_diag.detectors.setup_odd_initialization import SetupOddInitialization
 from lightning_diag.detectors.setup_tiny_batch import SetupTinyBatch
 from lightning_diag.detectors.system_input_bound import SystemInputBound
@@ -109,8 +113,12 @@ __all__ = [
     "LossSpike",
     "LossTooSlow",
     "SanityBatchMixing",
+    "SanityCannotOverfitBatch",
     "SanityInputIgnored",
+    "SanityRandomLabelsAsEasy",
+    "SanityTrainEvalGap",
     "SanityWorseThanLinear",
+    "SanityWrongGradient",
     "SetupOddInitialization",
     "SetupTinyBatch",
     "SystemInputBound",

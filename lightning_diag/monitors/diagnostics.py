@@ -53,6 +53,8 @@ class Diagnostics(Monitor):
         sinks: where readings and findings go, instead of the record, the trainer's loggers, the console and those
             of other installed packages (entry points ``lightning_diag.sinks``).
         on_finding: called with every finding that opens, worsens, comes back or resolves (on every rank).
+        sanity: ``full`` also trains copies of the module on the first batch, before the run's own first step: see
+            :class:`~lightning_diag.SanityMonitor`.
         stop_on: severity from which a finding stops training (``"critical"``); None = never.
         strict: raise our own errors instead of switching off what failed; for tests.
         seed: seed of whatever is drawn at random (own generator; the user's streams are never touched).
@@ -79,6 +81,7 @@ class Diagnostics(Monitor):
         sinks: Sequence[Sink] | None = None,
         on_finding: Callable[[Finding], None] | None = None,
         stop_on: Severity | str | None = None,
+        sanity: Literal["quick", "full"] = "quick",
         strict: bool = False,
         seed: int = 0,
     ) -> None:
@@ -87,8 +90,13 @@ class Diagnostics(Monitor):
             if value is not None and not callable(value):
                 raise ConfigurationError(f"{name} must be callable or None, got {value!r}")
         Schedule(every_n_steps, budget)  # validates both
+        given: object = sanity  # whatever a user may hand over
+        if given not in ("quick", "full"):
+            raise ConfigurationError(f"sanity must be 'quick' or 'full', got {sanity!r}")
         self._all = monitors is None
         self.monitors = [make() for make in DEFAULT] if monitors is None else list(monitors)
+        if sanity == "full":
+            self.monitors = [m for m in self.monitors if not isinstance(m, SanityMonitor)] + [SanityMonitor(full=True)]
         for monitor in self.monitors:
             if not isinstance(monitor, Monitor):
                 raise ConfigurationError(f"monitors must be lightning_diag monitors, got {monitor!r}")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lightning_diag._transfer import rounded
-from lightning_diag.monitors import ranks
+from lightning_diag.monitors import ranks, rehearsal
 from lightning_diag.observation import Observation
 from lightning_diag.probes.base import Loader, Scene
 from lightning_diag.reading import Facts
@@ -49,6 +49,7 @@ def scene(trainer: Any, module: nn.Module, observe: Callable[[Any, Any, Any], Ob
         None if scaler(trainer) is None else lambda: _scale(trainer),
         lambda: loaders(trainer),
         engine_norm=ranks.engine_norm(trainer),
+        rehearse=lambda: rehearsal.stage(trainer, module, optimizers),
         replicated=not getattr(trainer.strategy, "_model_averaging_period", None),
     )
 

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from lightning_diag.observation import Observation
 from lightning_diag.probes.clock import Clock
+from lightning_diag.probes.stage import Stage
 from lightning_diag.reading import Facts, Reading
 
 Values = list[tuple[str, Tensor | NDArray[Any] | float]]
@@ -55,6 +56,7 @@ class Scene:
         observe: the user's own ``observe`` callable.
         loaders: returns the training and the validation loaders, as far as they exist by then.
         replicated: whether processes that share no shards are meant to have equal weights after every step.
+        rehearse: returns a copy of the module on which its training step can be run; raises NotMeasurable.
         clock: adds up how long batches are waited for.
         engine_norm: returns the global gradient norm of the step as the strategy's engine knows it; None = no engine.
     """
@@ -69,6 +71,7 @@ class Scene:
     loaders: Callable[[], tuple[tuple[Loader, ...], tuple[Loader, ...]]] = lambda: ((), ())
     engine_norm: Callable[[], Tensor | float | None] | None = None
     replicated: bool = True
+    rehearse: Callable[[], Stage] | None = None
     clock: Clock = field(default_factory=Clock)
 
 

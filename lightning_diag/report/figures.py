@@ -23,11 +23,14 @@ PLACES = 4  # more lines than that can't be told apart
 THIN = 6  # others that are drawn one by one: of fewer a band says nothing
 NEAR = 100  # steps on each side of the onset in the close view
 SHORT = 0.03  # a finding that held for less than this share of the run opens in the close view
+TRIALS = "sanity/fit_loss"
 SAME = 0.05  # evidence and curve count as the same quantity when they differ by less
 
 
 def figure(finding: Finding, got: Gathered, columns: Mapping[str, Columns], mark: dict[str, object]) -> Chart | None:
     """Return the plot of a finding, or None when the record holds no signal that shows it."""
+    if finding.rule.startswith("sanity/") and finding.step == got.matrices.get(TRIALS, (None,))[0]:
+        return _trials_figure(got)
     signals = signals_for(finding, got)
     if not signals:
         return None
@@ -43,6 +46,16 @@ def figure(finding: Finding, got: Gathered, columns: Mapping[str, Columns], mark
     held = finding.last_step - finding.first_step
     chart.close = chart.near is not None and short and held < SHORT * (got.last_step or 1)
     return chart
+
+
+def _trials_figure(got: Gathered) -> Chart:
+    """Losses of the trainings on one batch, made on copies before the first step."""
+    _, curves = got.matrices[TRIALS]
+    names = got.names_along("curve", len(curves))
+    lines = [Line(name, curve, color=i) for i, (name, curve) in enumerate(zip(names, curves, strict=True))]
+    said = "; ".join(f"{name} from {number(c[0])} to {number(c[-1])}" for name, c in zip(names, curves, strict=True))
+    steps = np.arange(1, curves.shape[1] + 1, dtype=float)
+    return Chart("Loss of one batch, trained on a copy", f"{said}.", [(steps, lines)], "loss", size="small")
 
 
 def _near(finding: Finding, got: Gathered, signals: tuple[str, ...]) -> tuple[int, int] | None:

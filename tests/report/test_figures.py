@@ -89,3 +89,15 @@ def test_places_beyond_the_record_leave_only_the_others() -> None:
     chart = drawn(found("gradients/vanishing", "gone.weight"))
     assert chart is not None
     assert chart.title in ("Gradient norm", "Training loss")
+
+
+def test_trainings_on_one_batch_are_drawn_beside_each_other() -> None:
+    curves = np.array([np.linspace(2.3, 2.2, 20), np.linspace(2.3, 0.1, 20)])
+    readings = [Reading(1, 0, {"sanity/fit_loss": curves, "loss/train": 2.3}), Reading(2, 0, {"loss/train": 2.2})]
+    got = gather(readings, Facts(names={"curve": ("own optimizer", "Adam 0.001")}))
+    finding = found("sanity/cannot-overfit-batch", step=1)
+    chart = figure(finding, got, {}, {"n": 1, "step": 1})
+    assert chart is not None
+    ((steps, lines),) = chart.tables
+    assert steps[-1] == 20 and [line.label for line in lines] == ["own optimizer", "Adam 0.001"]
+    assert "Adam 0.001 from 2.3 to 0.1" in chart.caption

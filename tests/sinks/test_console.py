@@ -93,7 +93,7 @@ def test_the_verdict_with_causes(tmp_path: Path) -> None:
     assert lines[1].endswith("%: updates/too-large, loss/not-learning)")
     assert lines[2].startswith("    next: repeat the first 200 steps with a tenth of the learning rate")
     assert lines[3] == (
-        "  checklist: 0 of 21 hold, not so: the learning rate is in a sane range (updates/too-large); "
+        "  checklist: 0 of 22 hold, not so: the learning rate is in a sane range (updates/too-large); "
         "it is better than guessing (loss/not-learning), 19 not measurable"
     )
     assert lines[4] == f"  run directory: {tmp_path}"
@@ -112,7 +112,7 @@ def test_a_healthy_run_is_its_verdict_and_its_checklist() -> None:
     diagnosis = Diagnosis(coverage=Coverage(("loss/diverging",)))
     assert closed(diagnosis) == [
         f"lightning_diag {diagnosis.verdict}",
-        "  checklist: 1 of 21 hold, 20 not measurable",
+        "  checklist: 1 of 22 hold, 21 not measurable",
     ]
     listed = closed(diagnosis, verbose=True)
     assert "    ok: the learning rate is in a sane range" in listed
