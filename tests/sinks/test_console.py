@@ -94,7 +94,7 @@ def test_the_verdict_with_causes(tmp_path: Path) -> None:
     assert lines[2].startswith("    next: repeat the first 200 steps with a tenth of the learning rate")
     assert lines[3] == (
         "  checklist: 0 of 22 hold, not so: the learning rate is in a sane range (updates/too-large); "
-        "it is better than guessing (loss/not-learning), 19 not measurable"
+        "it is better than guessing (loss/not-learning), 20 not measurable"
     )
     assert lines[4] == f"  run directory: {tmp_path}"
     assert len(lines) == 5
