@@ -9,7 +9,7 @@ outranks everything that is computed from it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -162,30 +162,29 @@ def diagnose(findings: Iterable[Finding], coverage: Coverage | None = None) -> D
     """
     everything = sorted(findings, key=lambda f: (f.first_step, -f.severity, f.rule))
     left = {f.rule: f for f in everything if f.severity >= Severity.WARNING}
-    hints = {f.rule for f in everything if f.severity < Severity.WARNING}
+    noted = {f.rule: f for f in everything if f.severity < Severity.WARNING}
     causes: list[Cause] = []
     while left:
-        scores = [evidence.score(pattern, left, hints) for pattern in CAUSES]
-        scores = [
-            score * evidence.own(pattern, left, scores, hints) for pattern, score in zip(CAUSES, scores, strict=True)
-        ]
+        raw = [evidence.score(pattern, left, noted) for pattern in CAUSES]
+        scores = [s * evidence.own(pattern, left, raw, noted) for pattern, s in zip(CAUSES, raw, strict=True)]
         best = max(range(len(CAUSES)), key=lambda i: (scores[i], -i))
         if scores[best] <= 0:
             break
         if scores[0] > 0 and evidence.came_first(CAUSES[0], left):
             best = 0
-        causes.append(_cause(CAUSES[best], left, scores[best] / sum(scores), hints))
+        causes.append(_cause(CAUSES[best], left, scores[best] / sum(scores), noted))
         for finding in causes[-1].findings:
-            left.pop(finding.rule)
+            left.pop(finding.rule, None)
     causes.sort(key=lambda c: (-c.severity, c.name != CAUSES[0].name))
     rest = sorted(left.values(), key=lambda f: f.status == "resolved")
-    rest += [f for f in everything if f.severity < Severity.WARNING]
+    taken = {f.rule for cause in causes for f in cause.findings}
+    rest += [f for f in everything if f.severity < Severity.WARNING and f.rule not in taken]
     return Diagnosis(tuple(causes), tuple(rest), coverage or Coverage())
 
 
-def _cause(pattern: Pattern, left: Mapping[str, Finding], confidence: float, hints: Set[str]) -> Cause:
-    members = evidence.members(pattern, left, hints)
-    points = evidence.points(pattern, left, hints)
+def _cause(pattern: Pattern, left: Mapping[str, Finding], confidence: float, noted: Mapping[str, Finding]) -> Cause:
+    members = evidence.members(pattern, left, noted)
+    points = evidence.points(pattern, left, noted)
     roots = sorted((f for f in members if f.rule in points), key=lambda f: f.first_step)
     return Cause(
         name=pattern.name,

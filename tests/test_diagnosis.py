@@ -254,3 +254,27 @@ def test_json_holds_verdict_causes_notes_and_coverage() -> None:
     assert data["causes"][0]["findings"] == ["fit/overfitting"]
     assert data["notes"][0]["rule"] == "loss/spike"
     assert data["coverage"] == {"ran": ["loss/spike"], "skipped": {"loss/plateau": "too short"}}
+
+
+def test_a_note_of_a_mechanism_is_the_root_where_only_consequences_were_warned_of() -> None:
+    note = Finding("gradients/unreached", Severity.INFO, 40, 0, ("body",), "...")
+    behind = Finding("sanity/worse-than-linear", Severity.WARNING, 300, 0, (), "...")
+    found = diagnose([note, behind])
+    assert (found.causes[0].name, found.causes[0].where) == ("disconnected", ("body",))
+    assert [f.rule for f in found.causes[0].findings] == ["gradients/unreached", "sanity/worse-than-linear"]
+    assert found.notes == () and len(found.findings) == 2 and found.severity == Severity.WARNING
+    hot = Finding("updates/too-large", Severity.WARNING, 30, 0, ("head",), "...")
+    assert diagnose([note, hot, behind]).causes[0].name == "learning-rate-too-high"
+    assert diagnose([note]).causes == () and diagnose([behind]).causes[0].name == "not-learning"
+    early = Finding("loss/not-learning", Severity.WARNING, 60, 0, (), "...")
+    late = Finding("gradients/unreached", Severity.INFO, 5000, 0, ("body",), "...")
+    assert diagnose([early, late]).causes[0].name == "not-learning"
+
+
+def test_of_two_that_explain_each_other_the_earlier_leads() -> None:
+    def drift(step: int) -> Finding:
+        return Finding("classes/drift", Severity.WARNING, step, 0, ("class 3",), "...")
+
+    over = Finding("fit/overfitting", Severity.WARNING, 100, 0, (), "...")
+    assert diagnose([drift(50), over]).causes[0].name == "class-drift"
+    assert diagnose([drift(150), over]).causes[0].name == "overfitting"

@@ -96,12 +96,13 @@ class TrendDetector(Detector):
     """
 
     every_step: ClassVar[bool] = True
+    chance_error: ClassVar[float] = 0.0  # relative change of the chance loss that makes no difference to the rule
 
     def _reset(self) -> None:
         self._trace = LossTrace()
         self._rates = LrWatch()
         self._since = -1  # first step seen
-        self._chance = 0.0  # last chance loss (0 = unknown) and the step since which it stands
+        self._chance = 0.0  # chance loss (0 = unknown) and the step since which it stands
         self._chance_since = 0
         self._next = 0
         self._why = "no training loss was read yet"
@@ -119,7 +120,7 @@ class TrendDetector(Detector):
         if self._since < 0:
             self._since = reading.step
         chance = reading.facts.chance_loss or 0.0
-        if chance != self._chance:
+        if abs(chance - self._chance) > self.chance_error * self._chance:
             self._chance, self._chance_since = chance, reading.step
         try:
             one_objective(reading)

@@ -80,6 +80,7 @@ class LossBadStart(TrendDetector):
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "First loss far above chance"
     resolve_after: ClassVar[int | None] = 3
+    chance_error: ClassVar[float] = 0.2  # the limits are far above it
 
     def __init__(self, limit: float = 1.5, bad: float = 3.0, settle_steps: int = 20, late_frac: float = 0.05) -> None:
         self.limit = number("limit", limit, 1)
