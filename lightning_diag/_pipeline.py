@@ -70,6 +70,7 @@ class Pipeline:
         self._observer = Observer(scene.module, scene.observe)
         self._parameters = TrainedParameters.of(scene.module, scene.optimizers)
         self._roster.attach(scene)
+        self._first_facts = self.facts
         self._teller.each_sink(lambda sink: sink.open(run))
 
     @property
@@ -83,11 +84,13 @@ class Pipeline:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what probes and facts have learned, for a checkpoint: plain data and tensors on the CPU."""
-        return {"probes": self._roster.state_dict(), "facts": self.facts.learned()}
+        facts = self.facts.learned(self._first_facts, self._roster.lost)
+        return {"probes": self._roster.state_dict(), "facts": facts, "step": self.last_step, "traced": self._traced}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back a :meth:`state_dict` after :meth:`start`; leaves its argument alone."""
         self._courier.hear(state["facts"])
+        self.last_step, self._traced = int(state.get("step", 0)), bool(state.get("traced", False))
         self._roster.load_state_dict(state["probes"], self._parameters.device)
 
     def finish(self, *, failed: bool = False) -> None:
@@ -182,18 +185,15 @@ class Pipeline:
 
     def step_done(self, *, own_s: float, step_s: float) -> None:
         """Book the time of a finished optimizer step."""
-        late_s, late_steps = self._teller.late()
+        late_s, late = self._teller.late()
         own_s += self._roster.took_s() if self.sampling else 0.0
-        self.schedule.done(
-            self.last_step, sampled=self.sampling, own_s=own_s, step_s=step_s, late_s=late_s, late_steps=late_steps
-        )
+        done, sampled = self.last_step, self.sampling
+        self.schedule.done(done, sampled=sampled, own_s=own_s, step_s=step_s, late_s=late_s, late_steps=late)
 
     def settle(self) -> None:
         """Judge what waits: somebody asks for the findings, or the run does something else than steps."""
         self._teller.settle()
         self.schedule.late(*self._teller.late())
-
-    # ------------------------------------------------------------------ validation
 
     def validation_start(self) -> None:
         """A validation pass begins."""

@@ -25,6 +25,7 @@ class Roster:
         every: all that are alive.
         plain: those of them that are called at every step.
         learners: those of them that look at host readings.
+        lost: signals of those that raised here.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Roster:
         self._guard = guard
         self._know = know
         self._share = share or know
+        self.lost: set[str] = set()
         self._split(probes)
 
     def attempt(self, owner: str, probe: Probe, call: Callable[..., Any], *args: Any) -> Any:
@@ -109,6 +111,7 @@ class Roster:
     def lose(self, owner: str, probe: Probe, error: Exception) -> None:
         """Switch off a probe that raised."""
         self._split([(o, p) for o, p in self.every if p is not probe])
+        self.lost.update(probe.signals)
         reason = f"{owner} failed: {type(error).__name__}: {error}"
         self._share({"unmeasured": dict.fromkeys(probe.signals, reason)})
         self._guard.tell(owner, error)

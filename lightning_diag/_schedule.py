@@ -67,6 +67,7 @@ class Schedule:
         self._late_s = math.nan
         self._step_s = math.nan
         self._samples = 0
+        self._warm = False  # whether a step was sampled since the start or the resume
         self._agreed = (0, RANKS_INTERVAL)  # the step from which several processes take the interval, and it
         self._before = RANKS_INTERVAL
         self._settled = 0  # samples at the last agreement
@@ -106,9 +107,10 @@ class Schedule:
         if not sampled:
             self._plain_s = _mean(self._plain_s, spent_s)
             return
-        if self._samples:  # the first tells nothing of the next: what is done once a run is done in it
+        if self._warm:  # the first tells nothing of the next: what is done once a run is done in it
             self._sample_s = _mean(self._sample_s, spent_s)
         self._samples += 1
+        self._warm = True
         self.interval = self._chosen(step)
         self.next = step + self.interval
 
@@ -183,7 +185,8 @@ class Schedule:
         """Return plain data."""
         close = [self._close_until, self._close_times]
         return {"interval": self.interval, "next": self.next, "samples": self._samples, "spent_s": self.spent_s,
-                "elapsed_s": self.elapsed_s, "agreed": self._agreed[1], "close": close}  # fmt: skip
+                "elapsed_s": self.elapsed_s, "agreed": self._agreed[1], "close": close,
+                "costs": [self._sample_s, self._plain_s, self._late_s, self._step_s]}  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take it back."""
@@ -194,6 +197,8 @@ class Schedule:
         self.spent_s = float(state["spent_s"])
         self.elapsed_s = float(state["elapsed_s"])
         self._close_until, self._close_times = map(int, state.get("close", (-1, 0)))
+        self._sample_s, self._plain_s, self._late_s, self._step_s = state.get("costs", (math.nan,) * 4)
+        self._warm = False
 
 
 def _mean(old: float, new: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -96,9 +96,18 @@ class Facts:
                 changed[name] = {**getattr(self, name), **changed[name]}
         return replace(self, **changed)
 
-    def learned(self) -> dict[str, Any]:
-        """Return the facts that take steps to know, as a resumed run needs them."""
-        return {name: getattr(self, name) for name in LEARNED}
+    def learned(self, first: Facts, lost: Collection[str] = ()) -> dict[str, Any]:
+        """Return the facts that take steps to know, as a resumed run needs them.
+
+        Args:
+            first: what was known before the first step: it will be known again.
+            lost: signals of probes that failed: they get another chance.
+        """
+        made = {name: getattr(self, name) for name in LEARNED}
+        for name in ("names", "unmeasured"):
+            known, now = getattr(first, name), getattr(self, name)
+            made[name] = {key: now[key] for key in now if known.get(key) != now[key] and key not in lost}
+        return made
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""

@@ -50,6 +50,7 @@ def scene(trainer: Any, module: nn.Module, observe: Callable[[Any, Any, Any], Ob
         lambda: loaders(trainer),
         engine_norm=ranks.engine_norm(trainer),
         rehearse=lambda: rehearsal.stage(trainer, module, optimizers),
+        rank=int(getattr(trainer, "global_rank", 0)),
         replicated=not getattr(trainer.strategy, "_model_averaging_period", None),
     )
 
@@ -132,8 +133,7 @@ def is_wandb(logger: Any) -> bool:
 
 def active_wandb_run() -> Any | None:
     """Return the process's live W&B run, without importing W&B."""
-    wandb = sys.modules.get("wandb")
-    return getattr(wandb, "run", None)
+    return getattr(sys.modules.get("wandb"), "run", None)
 
 
 def root_dir(trainer: Any) -> Path:

@@ -10,13 +10,15 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from lightning_diag._transfer import wait_for_all
 from lightning_diag.probes import activation_attention as attention
 from lightning_diag.probes import activation_kernels as kernels
 from lightning_diag.probes.activation_hooks import Hook, Switch
 from lightning_diag.probes.activation_kinds import Pattern, Site, checked, find_sites
+from lightning_diag.probes.activation_memory import recall, remembered
 from lightning_diag.probes.activation_recorder import Recorder
 from lightning_diag.probes.activation_wiring import compiled_modules, wiring
-from lightning_diag.probes.base import Batch, Probe, Scene, Values
+from lightning_diag.probes.base import Batch, Probe, Scene, Values, moved
 from lightning_diag.reading import Reading
 
 PATIENCE = 3  # readings in which no hook fired before the user is told
@@ -60,6 +62,7 @@ class ActivationProbe(Probe):
     """
 
     signals = (*_SIGNALS.values(), "activation/window_samples", "activation/call_order")
+    kept = ("_recorder",)
 
     def __init__(self, include: Sequence[Pattern] | None = None, exclude: Sequence[Pattern] | None = None) -> None:
         self.include = checked("include", include)
@@ -78,6 +81,7 @@ class ActivationProbe(Probe):
             return dict.fromkeys(
                 self.signals, "no module to watch: no nonlinearity, norm, attention or recurrent layer"
             )
+        self._layers = {id(m): name for name, m in scene.module.named_modules()}
         self._silent = 0
         self._met = np.zeros(len(self.sites))  # readings in which each site was called
         device = next((p.device for p in scene.module.parameters()), torch.device("cpu"))
@@ -152,6 +156,21 @@ class ActivationProbe(Probe):
         """Return the seconds of the hooks since it was asked last."""
         spent, self._switch.spent_s = self._switch.spent_s, 0.0
         return spent
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is remembered of the units; of sites that a resumed run has, too."""
+        if not self.sites:
+            return {}
+        return {
+            **remembered(self._recorder, self._layers),
+            "silent": self._silent,
+            "met": moved(self._met, torch.device("cpu")),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Take it back, where the sites are the same."""
+        if self.sites and recall(self._recorder, state, self._layers, device):
+            self._silent, self._met = int(state["silent"]), wait_for_all({"met": state["met"]})["met"]
 
     def detach(self) -> None:
         """Remove the hooks."""

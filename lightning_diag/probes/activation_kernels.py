@@ -45,6 +45,10 @@ class Memory(NamedTuple):
         zeros = torch.zeros(1, 3 * units + 5, device=device, dtype=torch.float32)  # whatever the default type is
         return cls(zeros[:, : 3 * units].reshape(1, 3, units), zeros[:, 3 * units :])
 
+    def on(self, device: torch.device) -> Memory:
+        """Return it on a device; itself where it is there."""
+        return self if self.units.device == device else Memory(self.units.to(device), self.entry.to(device))
+
 
 def sample(tensor: Tensor, dim: int, turn: int = 0) -> Tensor:
     """Return a float32 copy ``(B, P, U)`` of at most 8,192 elements, strided through samples, positions and units.

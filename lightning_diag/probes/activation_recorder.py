@@ -31,20 +31,26 @@ class Recorder:
     Args:
         sites: what is measured; M of them.
         device: where the result is put together.
+
+    Attributes:
+        turn: number of the sampled step.
+        tracks: what is remembered, by site and id of the layer before it.
+        hidden: sites that lie within the network.
+        dropped: sites that turned out to have nothing to tell.
     """
 
     def __init__(self, sites: Sequence[Site], device: torch.device) -> None:
         self.sites = sites
         self.device = device
-        self.dropped: set[int] = set()  # sites that turned out to have nothing to tell
-        self._tracks: dict[tuple[int, int], Track] = {}
-        self._hidden = {i for i, s in enumerate(sites) if s.role in ("recurrent", "input")}
-        self._turn = -1
+        self.dropped: set[int] = set()
+        self.tracks: dict[tuple[int, int], Track] = {}
+        self.hidden = {i for i, s in enumerate(sites) if s.role in ("recurrent", "input")}
+        self.turn = -1
         self.start()
 
     def start(self) -> None:
         """A sampled step begins: forget the one before, but not the units' memory."""
-        self._turn += 1
+        self.turn += 1
         self._order: dict[int, int] = {}
         self._touched: dict[tuple[int, int], None] = {}
         self._waiting: list[tuple[int, int, int]] = []  # activations no layer was fed by yet: site, units, positions
@@ -64,7 +70,7 @@ class Recorder:
             return
         dim = -1 if y.ndim <= 2 else self._dim or (1 if y.ndim >= 4 else -1)
         curve = self.sites[index].curve
-        if curve.can_saturate and index not in self._hidden and y.shape[dim] >= MIN_UNITS:
+        if curve.can_saturate and index not in self.hidden and y.shape[dim] >= MIN_UNITS:
             units = y.shape[dim]
             self._waiting.append((index, units, y.numel() // (y.shape[0] * units)))
         self._take(index, y, dim, self._layer, first_tensor(args) if curve.of_input else None)
@@ -148,8 +154,8 @@ class Recorder:
     def finish(self) -> tuple[Tensor, Tensor, NDArray[np.float64], NDArray[np.float64]]:
         """Return statistics ``(M, 7)``, attention ``(M, 3)``, rows seen and call order ``(M,)``; NaN = not called."""
         keys = list(self._touched)
-        tracks = [self._tracks[key] for key in keys]
-        stats = measured(tracks, [index in self._hidden for index, _ in keys])
+        tracks = [self.tracks[key] for key in keys]
+        stats = measured(tracks, [index in self.hidden for index, _ in keys])
         by_site: dict[int, list[Tensor]] = {}
         rows = np.full(len(self.sites), np.nan)
         for (index, _), track, row in zip(keys, tracks, stats, strict=True):
@@ -177,16 +183,16 @@ class Recorder:
         if index in self.dropped or (curve.of_input and given is None):
             return
         units = -(-y.shape[dim] // -(-y.shape[dim] // kernels.UNITS))
-        track = self._tracks.get(key)
+        track = self.tracks.get(key)
         if track is None or track.units != units:
-            if track is None and sum(i == index for i, _ in self._tracks) >= TRACKS:
+            if track is None and sum(i == index for i, _ in self.tracks) >= TRACKS:
                 return
-            track = self._tracks[key] = Track(curve, units, y.device)
+            track = self.tracks[key] = Track(curve, units, y.device)
         if track.wants():
             self._touched[key] = None
             track.push(
-                kernels.sample(y, dim, self._turn),
-                None if given is None or not curve.of_input else kernels.sample(given, dim, self._turn),
+                kernels.sample(y, dim, self.turn),
+                None if given is None or not curve.of_input else kernels.sample(given, dim, self.turn),
             )
 
     def _attends(self, index: int, logits: Tensor | None) -> None:
@@ -218,7 +224,7 @@ class Recorder:
             same = units == made and positions <= places
             flattened = positions == 1 and units % made == 0 and units <= made * places
             if same or flattened:
-                self._hidden.add(index)
+                self.hidden.add(index)
         self._waiting.clear()
 
 

@@ -41,6 +41,7 @@ class Track:
         """Keep a sample ``(B, P, U)`` of the output, and of the input where the curve's limits are on it."""
         if self.outputs and self.outputs[0].shape[1] != output.shape[1]:
             return  # another number of positions: one of them will do
+        self.memory = self.memory.on(output.device)  # from a checkpoint it comes without knowing where the layer is
         self.outputs.append(output)
         if given is not None:
             self.inputs.append(given)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -55,6 +56,7 @@ class Scene:
         scale: returns the loss scale of an AMP scaler as a tensor, None before its first use; None = no scaler.
         observe: the user's own ``observe`` callable.
         loaders: returns the training and the validation loaders, as far as they exist by then.
+        rank: which process this is. A checkpoint holds what the first one had: sums that are added up over all are its.
         replicated: whether processes that share no shards are meant to have equal weights after every step.
         rehearse: returns a copy of the module on which its training step can be run; raises NotMeasurable.
         clock: adds up how long batches are waited for.
@@ -72,6 +74,7 @@ class Scene:
     engine_norm: Callable[[], Tensor | float | None] | None = None
     replicated: bool = True
     rehearse: Callable[[], Stage] | None = None
+    rank: int = 0
     clock: Clock = field(default_factory=Clock)
 
 
@@ -194,9 +197,11 @@ class Probe(ABC):  # noqa: B024 - every verb is optional, a probe writes those i
 
 
 def moved(data: Any, device: torch.device) -> Any:
-    """Return a copy of tensors and plain data, nested in dicts, lists and tuples, with its tensors on ``device``."""
+    """Return a copy of tensors, arrays and plain data, nested in dicts, lists and tuples, as tensors on ``device``."""
     if isinstance(data, Tensor):  # plain: a checkpoint with a class of the user's can't be loaded with weights_only
         return data.detach().as_subclass(Tensor).to(device, copy=True)
+    if isinstance(data, (np.ndarray, np.generic)):  # nor one with an array of NumPy's
+        return torch.from_numpy(np.array(data)).to(device)
     if isinstance(data, Mapping):
         return {key: moved(value, device) for key, value in data.items()}
     if isinstance(data, (list, tuple)):

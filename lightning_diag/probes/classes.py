@@ -48,6 +48,7 @@ class ClassProbe(Probe):
         self._classes: int | None = None
         self._named = 0
         self._binary = False
+        self._rank = scene.rank
         return {}
 
     def observed(self, batch: Batch) -> None:
@@ -89,11 +90,14 @@ class ClassProbe(Probe):
 
     def state_dict(self) -> dict[str, Any]:
         train = None if self._train is None else [self._train.support, self._train.right]
-        return {"classes": self._classes, "batches": self._batches, "train": moved(train, torch.device("cpu"))}
+        return {
+            "classes": self._classes, "binary": self._binary, "batches": self._batches,
+            "train": moved(train, torch.device("cpu")),
+        }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
-        self._classes, self._batches = state["classes"], state["batches"]
-        if state["train"] is not None:
+        self._classes, self._batches, self._binary = state["classes"], state["batches"], state.get("binary", False)
+        if state["train"] is not None and self._rank == 0:
             self._train = ClassCounts(self._classes or 1, device)
             self._train.support, self._train.right = moved(state["train"], device)
 

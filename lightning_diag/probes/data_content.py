@@ -23,7 +23,7 @@ LOOKING = 1.5  # times that of hashing: finding the predictions beside it
 SHIP = 64  # hashed batches that travel together, where no sampled step takes them along sooner
 WAITING = 512  # validation batches that are hashed
 PASSES = 2  # validation passes that are hashed: what they hold is remembered
-KEPT_SAMPLES = 50_000  # of more samples the ledger (41 bytes each) isn't put into checkpoints, and starts anew
+KEPT_SAMPLES = 50_000  # of the ledger (41 bytes each) in a checkpoint: of more samples an even sample of them
 UNHASHABLE = "the batches hold no tensors that can be told sample by sample"
 _RAW = ("data/train_rows", "data/val_rows")
 _MADE = (
@@ -39,8 +39,9 @@ class DataContentProbe(Probe):
     A 63-bit key of each training sample (see :func:`~.data_keys.sample_keys`) of every batch as long as that takes less
     than 0.3 % of step time, else of as many as it may; of every sample of the first two validation passes. Keys travel
     with the packet of the next sampled step, or 64 batches together; what is found leaves as shares. The ledger holds
-    at most 4.2 million samples (172 MB, beyond it an even sample of them), is not recorded, and kept in checkpoints up
-    to 50,000 samples. Margins come with every key where the predictions are found by themselves.
+    at most 4.2 million samples (172 MB, beyond it an even sample of them), is not recorded. A checkpoint keeps at most
+    50,000, an even sample of more, with which a resumed run goes on. Margins come with every key where the predictions
+    are found by themselves.
     """
 
     every_step = True
@@ -151,20 +152,22 @@ class DataContentProbe(Probe):
         return made
 
     def state_dict(self) -> dict[str, Any]:
-        state: dict[str, Any] = {"epoch": self._epoch, "passes": 0}
-        if len(self.tally.ledger) <= KEPT_SAMPLES:
-            arrays = {n: torch.from_numpy(a.view(np.int64) if a.dtype == np.uint64 else a.copy())
-                      for n, a in self.tally.state_dict().items()}  # fmt: skip
-            waiting = moved(self._rows, torch.device("cpu"))
-            state |= {"passes": self._passes, "last": self._last_idx, "tally": arrays, "waiting": waiting}
-        return state
+        arrays = {n: torch.from_numpy(a.view(np.int64) if a.dtype == np.uint64 else a.copy())
+                  for n, a in self.tally.state_dict(KEPT_SAMPLES).items()}  # fmt: skip
+        return {
+            "epoch": self._epoch, "passes": self._passes, "last": self._last_idx, "batches": self._batches,
+            "costs": [self._spent_s, self._cost_s, self._step_s], "tally": arrays,
+            "waiting": moved(self._rows, torch.device("cpu")),
+        }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
         self._epoch, self._passes, self._device = int(state["epoch"]), int(state["passes"]), device
         if "tally" in state:
             self.tally.load_state_dict(wait_for_all(state["tally"]))
             self._last_idx = int(state["last"])
-            self._rows = moved(state["waiting"], device)
+            self._batches = int(state.get("batches", 0))
+            self._spent_s, self._cost_s, self._step_s = state.get("costs", (0.0, 0.0, 0.0))
+            self._rows = moved(state["waiting"], device) if self._scene.rank == 0 else []
 
     def detach(self) -> None:
         self._rows, self._val_rows, self._given = [], [], None

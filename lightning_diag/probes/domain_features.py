@@ -36,14 +36,18 @@ class Head:
 
     Args:
         module: the user's module.
+        found: name of the layer, where it is known.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, found: str | None = None) -> None:
         self.switch = Switch()
         self.found: nn.Module | None = None
         self._calls: list[tuple[nn.Module, Tensor, Tensor]] = []
         hook = HeadHook(self.switch, self._see)
         self._handles: dict[nn.Module, RemovableHandle] = {m: hook.attach(m) for m in module.modules() if _is_linear(m)}
+        known = dict(module.named_modules()).get(found or "")
+        if known in self._handles:
+            self._keep(known)
 
     def start(self) -> None:
         """A batch begins whose features are wanted."""

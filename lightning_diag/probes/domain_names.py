@@ -100,6 +100,21 @@ class DomainNames:
         if self.by_id and not self._together:
             self.used = max(self.used, min(highest + 1, SLOTS), len(self._ids))
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return which slot means what."""
+        return {
+            "given": list(self.given), "slots": dict(self.slots), "by_id": self.by_id, "used": self.used,
+            "ids": list(self._ids), "reason": self.reason,
+        }  # fmt: skip
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> bool:
+        """Take it back after :meth:`start`; returns False, and takes nothing, where other names were given."""
+        if tuple(state["given"]) != self.given:
+            return False
+        self.slots, self.by_id, self.used = dict(state["slots"]), bool(state["by_id"]), int(state["used"])
+        self._ids, self.reason = tuple(state["ids"]), str(state["reason"])
+        return True
+
     def _value(self, batch: Batch, stage: str) -> tuple[Any, str]:
         data = batch.batch
         if callable(self.domain):

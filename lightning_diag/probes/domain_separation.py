@@ -38,6 +38,23 @@ class Separation:
     mmd_p: float
 
 
+def compare(kept: Array, seed: int) -> Array:
+    """Compare each domain's rows ``(D, rows, 2 + F)`` with the others'; returns ``(5, D)``, NaN where it can't be."""
+    domains = len(kept)
+    rows = kept.reshape(-1, kept.shape[2])
+    slot = np.repeat(np.arange(domains), kept.shape[1])
+    there = np.isfinite(rows[:, 0])
+    rows, slot = rows[there], slot[there]
+    table = np.full((5, domains), np.nan)
+    for d in range(1 if domains == 2 else 0, domains):
+        found = separation(rows[:, 2:], slot == d, rows[:, 1].astype(np.int64), np.random.default_rng(seed))
+        if found is not None:
+            table[:, d] = (found.auc, found.auc_p, found.error, found.mmd, found.mmd_p)
+    if domains == 2:
+        table[:, 0] = table[:, 1]
+    return table
+
+
 def separation(
     features: Array, group: NDArray[np.bool_], strata: NDArray[np.int64], rng: np.random.Generator
 ) -> Separation | None:

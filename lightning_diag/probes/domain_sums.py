@@ -145,3 +145,20 @@ def input_statistics(images: Tensor) -> Tensor | None:
     rough = (rows[..., 1:] - rows[..., :-1]).square().mean((1, 2)) / (2 * variance)
     flat = variance <= 1e-10  # a blank image has no spectrum
     return torch.stack([mean, variance.sqrt(), torch.where(flat, torch.full_like(rough, float("nan")), rough)])
+
+
+def add(into: dict[str, Tensor], name: str, value: Tensor) -> None:
+    """Add to a sum, which begins anew where shapes differ."""
+    old = into.get(name)
+    into[name] = value if old is None or old.shape != value.shape else old + value
+
+
+def add_column(into: dict[str, Tensor], name: str, value: Tensor, index: int) -> None:
+    """Add ``(D,)`` to one column of a table ``(D, columns)`` that grows as needed."""
+    table = into.get(name)
+    if table is None or table.shape[1] <= index:
+        wider = torch.zeros(len(value), index + 1, dtype=value.dtype, device=value.device)
+        if table is not None:
+            wider[:, : table.shape[1]] = table
+        table = into[name] = wider
+    table[:, index] += value

@@ -8,18 +8,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_diag._transfer import wait_for
 from lightning_diag.observation import Observation
 from lightning_diag.probes import domain_sums as sums
-from lightning_diag.probes.base import Batch, Probe, Scene, Values
+from lightning_diag.probes.base import Batch, Probe, Scene, Values, moved
 from lightning_diag.probes.domain_conflict import cosines, head_gradients
 from lightning_diag.probes.domain_features import Head, Pool
 from lightning_diag.probes.domain_names import SLOTS, Domain, DomainNames, Slot
 from lightning_diag.probes.domain_parts import parts
-from lightning_diag.probes.domain_separation import separation
+from lightning_diag.probes.domain_separation import compare
 from lightning_diag.probes.observer import find_input
 from lightning_diag.reading import Reading
 
@@ -46,6 +45,8 @@ class DomainProbe(Probe):
         "domain/loader_samples", "domain/input_sums", "domain/gradient_cosine", "domain/probe_auc", "domain/probe_p",
         "domain/probe_error", "domain/mmd", "domain/mmd_p",
     )  # fmt: skip
+
+    kept = ("names", "_train")
 
     def __init__(self, domain: Domain = None, names: Sequence[str] = (), target: str | None = None) -> None:
         self.names = DomainNames(domain, names)
@@ -134,6 +135,23 @@ class DomainProbe(Probe):
             known["unmeasured"] = {"domain/val_samples": self.names.reason}
         return known
 
+    def state_dict(self) -> dict[str, Any]:
+        found = None if self._head is None else self._head.found
+        return {
+            "names": self.names.state_dict(), "told": list(self._told), "pass": self._pass, "next": self._next,
+            "kind": self._kind, "train": moved(self._train, torch.device("cpu")), "looking": self._head is not None,
+            "head": next((name for name, m in self._scene.module.named_modules() if m is found), None),
+        }  # fmt: skip
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        if not self.names.load_state_dict(state["names"]):
+            return
+        self._told, self._kind = tuple(state["told"]), state["kind"]
+        self._pass, self._next = int(state["pass"]), int(state["next"])
+        self._train = moved(state["train"], device) if self._scene.rank == 0 else {}
+        if state["looking"]:
+            self._head = Head(self._scene.module, state["head"])
+
     def detach(self) -> None:
         if self._head is not None:
             self._head.detach()
@@ -171,19 +189,19 @@ class DomainProbe(Probe):
             return
         member = sums.members(slots, samples, SLOTS, error.device)
         count = member.sum(1)
-        _add(into, "samples", count)
-        _add(into, "sums", torch.cat([sums.moments(error, member), sums.moments(loss, member)], 1))
+        sums.add(into, "samples", count)
+        sums.add(into, "sums", torch.cat([sums.moments(error, member), sums.moments(loss, member)], 1))
         classes = sums.class_counts(seen, member)
         if classes is not None:
-            _add(into, "class_support", classes[0])
-            _add(into, "class_right", classes[1])
+            sums.add(into, "class_support", classes[0])
+            sums.add(into, "class_right", classes[1])
         source = find_input(batch.batch)
         statistics = None if source is None or len(source) != samples else sums.input_statistics(source)
         if statistics is not None:
-            _add(into, "input", torch.cat([sums.moments(row.to(member.device), member) for row in statistics], 1))
+            sums.add(into, "input", torch.cat([sums.moments(row.to(member.device), member) for row in statistics], 1))
         if stage == "validation":
             index = min(batch.loader, MAX_LOADERS - 1) if isinstance(batch.loader, int) else 0
-            _add_column(into, "loader", count, index)
+            sums.add_column(into, "loader", count, index)
         self._features(seen, member, stage)
 
     def _features(self, seen: Observation, member: Tensor, stage: str) -> None:
@@ -208,7 +226,7 @@ class DomainProbe(Probe):
         table = np.full((5, pool.domains), np.nan)
         kept = pool.take()
         if kept is not None:
-            table = _compare(wait_for(kept), self._pass)
+            table = compare(wait_for(kept), self._pass)
         names = ("probe_auc", "probe_p", "probe_error", "mmd", "mmd_p")
         device = self._scene_device(kept)
         return [(f"domain/{name}", torch.as_tensor(row, device=device)) for name, row in zip(names, table, strict=True)]
@@ -217,38 +235,6 @@ class DomainProbe(Probe):
         if kept is not None:
             return kept.device
         return next((p.device for p in self._scene.module.parameters()), torch.device("cpu"))
-
-
-def _compare(kept: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    """Compare each domain's rows ``(D, rows, 2 + F)`` with the others'; returns ``(5, D)``, NaN where it can't be."""
-    domains = len(kept)
-    rows = kept.reshape(-1, kept.shape[2])
-    slot = np.repeat(np.arange(domains), kept.shape[1])
-    there = np.isfinite(rows[:, 0])
-    rows, slot = rows[there], slot[there]
-    table = np.full((5, domains), np.nan)
-    for d in range(1 if domains == 2 else 0, domains):
-        found = separation(rows[:, 2:], slot == d, rows[:, 1].astype(np.int64), np.random.default_rng(seed))
-        if found is not None:
-            table[:, d] = (found.auc, found.auc_p, found.error, found.mmd, found.mmd_p)
-    if domains == 2:
-        table[:, 0] = table[:, 1]
-    return table
-
-
-def _add(into: dict[str, Tensor], name: str, value: Tensor) -> None:
-    old = into.get(name)
-    into[name] = value if old is None or old.shape != value.shape else old + value
-
-
-def _add_column(into: dict[str, Tensor], name: str, value: Tensor, index: int) -> None:
-    wide = into.get(name)
-    if wide is None or wide.shape[1] <= index:
-        wider = torch.zeros(len(value), index + 1, dtype=value.dtype, device=value.device)
-        if wide is not None:
-            wider[:, : wide.shape[1]] = wide
-        wide = into[name] = wider
-    wide[:, index] += value
 
 
 def _highest(*made: Mapping[str, Tensor]) -> int:

@@ -34,6 +34,7 @@ class RankProbe(Probe):
     """
 
     signals = ("rank/weights", "rank/batch_hash", "rank/loss", "rank/grad_norm")
+    kept = ("_turn",)
 
     def attach(self, scene: Scene) -> dict[str, str]:
         self._weights: list[Tensor] = []

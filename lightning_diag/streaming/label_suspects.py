@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_diag.streaming.sample_ledger import Margins, SampleLedger
+from lightning_diag.streaming.sample_ledger import Margins, SampleLedger, joined
 
 DEPTH = 0.5  # a label is suspected when its mean margin lies this much of a usual one below zero
 SHOWN = 50  # samples named in findings
@@ -91,6 +91,15 @@ class LabelSuspects:
         key = int(self.found.key[at])
         known = self._ids.get(key)
         return f"sample {f'{key:016x}' if known is None else known} (label {self.found.label[at]:g})"
+
+    def take(self, table: NDArray[np.float64], usual: float) -> None:
+        """Take back a :meth:`table`, from a checkpoint."""
+        keys = joined(table)
+        label, other, mean = table[:, 4:7].astype(np.float32).T
+        self.found = Margins(keys, label, mean, table[:, 7].astype(np.int32), other)
+        self.usual = usual
+        known = np.isfinite(table[:, 3])
+        self._ids = dict(zip(keys[known].tolist(), table[known, 3].astype(np.int64).tolist(), strict=True))
 
     def table(self) -> NDArray[np.float64]:
         """Return one row a suspect, ``(n, 8)``: key in three parts, id (NaN unknown), label, other, margin, times."""

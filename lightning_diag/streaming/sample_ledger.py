@@ -78,6 +78,11 @@ class SampleLedger:
         return 1.0 / (int(self._mask) + 1)
 
     @property
+    def passed(self) -> float:
+        """Rows that have passed, those of samples that aren't kept included."""
+        return self.rows / self.kept_frac
+
+    @property
     def repeats_frac(self) -> float:
         """Share of rows that had passed before in the same epoch."""
         self._settle()
@@ -138,11 +143,13 @@ class SampleLedger:
         enough = t["margins"] >= least
         return Margins(*(t[name][enough] for name in ("key", "label", "margin", "margins", "other")))
 
-    def columns(self) -> dict[str, NDArray[Any]]:
-        """Return all that is known as arrays, for a checkpoint."""
+    def columns(self, at_most: int = CAPACITY) -> dict[str, NDArray[Any]]:
+        """Return what is known as arrays, for a checkpoint: an even sample of it where it is of more samples."""
         self._settle()
-        counts = np.array([self.rows, self.repeats, self.later, self.known, int(self._mask)], np.int64)
-        return {**self._table, "counts": counts}
+        table, mask = _thinned(self._table, self._mask, at_most)
+        share = (int(self._mask) + 1) / (int(mask) + 1)
+        counts = [int(n * share) for n in (self.rows, self.repeats, self.later, self.known)]
+        return {**table, "counts": np.array([*counts, int(mask)], np.int64)}
 
     def take(self, columns: Mapping[str, NDArray[Any]]) -> None:
         """Take back :meth:`columns`."""
@@ -154,10 +161,7 @@ class SampleLedger:
         waiting, self._waiting, self._rows_waiting = self._waiting, [], 0
         for epoch in dict.fromkeys(epoch for _, epoch in waiting):
             self._merge(np.concatenate([rows for rows, e in waiting if e == epoch]), epoch)
-        while len(self._table["key"]) > self.capacity:
-            self._mask = np.uint64(2 * int(self._mask) + 1)
-            stays = (self._table["key"] & self._mask) == 0
-            self._table = {name: column[stays] for name, column in self._table.items()}
+        self._table, self._mask = _thinned(self._table, self._mask, self.capacity)
 
     def _merge(self, rows: Rows, epoch: int) -> None:
         keys = joined(rows)
@@ -201,6 +205,15 @@ class SampleLedger:
                  margin[new], margins[new], repeats[new], other[new])  # fmt: skip
         for (name, _), column in zip(_FIELDS, fresh, strict=True):
             table[name] = np.insert(table[name], place[new], column)
+
+
+def _thinned(table: dict[str, NDArray[Any]], mask: np.uint64, size: int) -> tuple[dict[str, NDArray[Any]], np.uint64]:
+    """Half of all hashes, then a quarter ..., until the table is small enough; and the mask that chose them."""
+    while len(table["key"]) > size:
+        mask = np.uint64(2 * int(mask) + 1)
+        stays = (table["key"] & mask) == 0
+        table = {name: column[stays] for name, column in table.items()}
+    return table, mask
 
 
 def joined(rows: Rows) -> NDArray[np.uint64]:

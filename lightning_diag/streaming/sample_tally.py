@@ -46,7 +46,7 @@ class SampleTally:
     @property
     def due(self) -> bool:
         """Whether half as many rows again have passed as when it was told last."""
-        return self.ledger.rows >= 1.5 * self._told + 2000
+        return self.ledger.passed >= 1.5 * self._told + 2000
 
     def tell(self, *, replacement: bool, borrowed: bool) -> tuple[dict[str, float], dict[str, tuple[str, ...]]]:
         """Return field -> number, and axis -> names.
@@ -56,7 +56,7 @@ class SampleTally:
             borrowed: whether training data stand in validation's place on purpose.
         """
         ledger = self.ledger
-        self._told = ledger.rows
+        self._told = int(ledger.passed)
         made = {
             "samples": len(ledger) / ledger.kept_frac, "kept_frac": ledger.kept_frac,
             "renewed_frac": ledger.renewed_frac, "conflict_frac": ledger.conflict_frac,
@@ -76,14 +76,17 @@ class SampleTally:
                 names["suspect"] = suspected
         return made, names
 
-    def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Return arrays."""
-        return {**self.ledger.columns(), "val": self.val.copy(), "told": np.array([self._told])}
+    def state_dict(self, at_most: int) -> dict[str, NDArray[Any]]:
+        """Return arrays: of more samples than ``at_most`` an even sample of them."""
+        told, suspects = np.array([self._told, self.suspects.usual]), self.suspects.table()
+        return {**self.ledger.columns(at_most), "val": self.val.copy(), "told": told, "suspects": suspects}
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take them back."""
         self.ledger.take(state)
         self.val, self._told = np.array(state["val"]), int(state["told"][0])
+        if "suspects" in state:
+            self.suspects.take(np.asarray(state["suspects"]), float(state["told"][1]))
 
     def _leaks(self) -> tuple[dict[str, float], tuple[str, ...]]:
         """Of the validation loader that leaks most; one of several that is all training data is meant to be."""

@@ -474,7 +474,7 @@ def test_include_alone_still_knows_which_dimension_counts_units() -> None:
     run = Run(net, ActivationProbe(include=["ReLU"]))
     assert run.names == ("1",)
     run.step(torch.randn(4, 1, 6, 6))
-    (track,) = run.probe._recorder._tracks.values()
+    (track,) = run.probe._recorder.tracks.values()
     assert track.units == 6
 
 
@@ -482,7 +482,7 @@ def test_channels_last_networks_behind_linear_layers_have_units_in_the_last_dime
     net = nn.Sequential(nn.Linear(3, 12), nn.GELU(), nn.Linear(12, 2))
     run = Run(net)
     run.step(torch.randn(4, 5, 5, 3))
-    assert {t.units for t in run.probe._recorder._tracks.values()} == {12, 2}
+    assert {t.units for t in run.probe._recorder.tracks.values()} == {12, 2}
 
 
 def test_outside_sampled_forward_passes_no_module_has_a_hook() -> None:

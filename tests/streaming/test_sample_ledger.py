@@ -110,6 +110,22 @@ def test_a_class_that_is_never_predicted_is_no_row_of_wrong_labels() -> None:
     assert estimate(4) == pytest.approx(0.05)
 
 
+def test_a_checkpoint_holds_an_even_sample_of_many_samples() -> None:
+    whole, rng = SampleLedger(), np.random.default_rng(0)
+    parts = rng.integers(0, 2**21, (20_000, 3)).astype(np.float64)
+    both = np.column_stack([parts, np.zeros((len(parts), 3))])
+    whole.add(both, 0)
+    whole.add(both[:5000], 0)  # a quarter comes twice
+    resumed = SampleLedger()
+    resumed.take(whole.columns(6000))
+    assert len(resumed) <= 6000 and resumed.kept_frac == 0.25 and len(whole) == 20_000 and whole.kept_frac == 1
+    for ledger in (whole, resumed):
+        ledger.add(both, 1)  # nothing in the next epoch is new, and what is not kept doesn't count
+        assert ledger.repeats_frac == pytest.approx(5000 / 45_000, rel=0.01 if ledger is whole else 0.1)
+        assert ledger.renewed_frac == 0 and ledger.passed == pytest.approx(45_000, rel=0.02)
+    assert len(resumed) / resumed.kept_frac == pytest.approx(20_000, rel=0.03)
+
+
 @pytest.mark.slow
 def test_ten_million_samples_stay_within_half_a_gigabyte() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
