@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from benchmarks.zoo.grid import Config, configs
 from benchmarks.zoo.sweep import CACHE, load_all, sweep
@@ -31,6 +32,11 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--plain", action="store_true", help="without Diagnostics: for the harm alone")
         if name == "score":
             sub.add_argument("--out", type=Path, help="write the tables to this Markdown file")
+            sub.add_argument("--scores", type=Path, help="write each rule's figures to this JSON file")
+            sub.add_argument("--peers", action="store_true", help="other tools' rules over the same records")
+            sub.add_argument(
+                "--trainproof", type=Path, help="with --peers: trainproof's command, of its own environment"
+            )
             sub.add_argument("--provisional", action="store_true", help="label groups with too few seeds by size")
             sub.add_argument("--runs", action="store_true", help="print every miss and false alarm")
     return parser
@@ -50,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.command == "list":
         print("\n".join(c.name for c in todo))
     elif args.command == "run":
-        how = {"plain": args.plain, "fresh": args.fresh, "refresh": args.refresh}
+        how: dict[str, Any] = {"plain": args.plain, "fresh": args.fresh, "refresh": args.refresh}
         print(f"{sweep(todo, args.cache, jobs=args.jobs, **how)} runs made")
     elif args.command == "harm":
         from benchmarks.zoo.tables import harm_table
@@ -59,7 +65,8 @@ def main(argv: list[str] | None = None) -> int:
     else:
         from benchmarks.zoo.score import score
 
-        text = score(todo, args.cache, runs=args.runs, jobs=args.jobs, provisional=args.provisional)
+        how = {"runs": args.runs, "jobs": args.jobs, "provisional": args.provisional, "scores": args.scores}
+        text = score(todo, args.cache, **how, peers=args.peers, program=args.trainproof)
         print(text)
         if args.out is not None:
             args.out.write_text(text + "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
+import json
 import multiprocessing
 import platform
 from collections import Counter
@@ -11,16 +12,18 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
+from typing import Any
 
+from benchmarks.zoo.comparison import comparison, said
 from benchmarks.zoo.detectors import shipped_rules
 from benchmarks.zoo.digest import package_digest
-from benchmarks.zoo.grid import Config
+from benchmarks.zoo.grid import SEEDS, Config
 from benchmarks.zoo.harm import UNLABELLED, label
 from benchmarks.zoo.intervals import bootstrap, share
 from benchmarks.zoo.outcome import Outcome, outcome
 from benchmarks.zoo.replay import replay
 from benchmarks.zoo.sweep import load_all
-from benchmarks.zoo.tables import detail_lines, operator_table, percent, quiet_table, rule_table, table
+from benchmarks.zoo.tables import detail_lines, operator_table, percent, quiet_table, rule_table, severity_table, table
 
 PROVISIONAL = "**Provisional**: groups with fewer than 3 seeds are labelled by the size of the change alone."
 FEW = 100  # records that one process replays sooner than two have started
@@ -43,12 +46,15 @@ def outcomes(chosen: Iterable[Config], cache: Path, jobs: int = 2, *, provisiona
 
 
 def score(
-    chosen: Sequence[Config], cache: Path, *, runs: bool = False, jobs: int = 2, provisional: bool = False
-) -> str:
-    """The whole sheet as Markdown."""
+    chosen: Sequence[Config], cache: Path, *, runs: bool = False, jobs: int = 2, provisional: bool = False,
+    scores: Path | None = None, peers: bool = False, program: Path | None = None,
+) -> str:  # fmt: skip
+    """The whole sheet as Markdown; ``scores`` takes each rule's figures as JSON, ``peers`` adds the other tools."""
     found = outcomes(chosen, cache, jobs, provisional=provisional)
     if not found:
         raise SystemExit(f"no records under {cache}: run `python -m benchmarks.zoo run` first")
+    if scores is not None:
+        scores.write_text(json.dumps(figures(found), indent=1) + "\n")
     head = [PROVISIONAL] if provisional else []
     parts = [
         _head(found, chosen, cache),
@@ -56,11 +62,35 @@ def score(
         "## Summary\n\n" + summary(found),
         "## Rules\n\n" + rule_table(found),
         "## Harmful faults\n\n" + operator_table(found),
+        "## Recall against severity\n\n" + severity_table(found),
         "## Alarms on healthy and benign runs\n\n" + quiet_table(found),
     ]
+    if peers:
+        records = [cache / o.config.name / load_all(cache, [o.config])[o.config]["record"] for o in found]
+        parts.insert(3 + len(head), "## Other tools\n\n" + comparison(found, said(found, records, jobs, program)))
     if runs:
         parts.append("## Runs\n\n" + "\n".join(detail_lines(found)))
     return "\n\n".join(parts)
+
+
+def figures(found: Sequence[Outcome]) -> dict[str, Any]:
+    """Each rule's figures, for the documentation: alarms and runs, hits and runs where it is expected, median delay."""
+    kinds = {kind: [o for o in found if o.harm.label == kind] for kind in ("healthy", "benign", "harmful")}
+    rules: dict[str, Any] = {}
+    for rule in sorted(shipped_rules()):
+        row: dict[str, Any] = {}
+        for kind in ("healthy", "benign"):
+            runs = [o for o in kinds[kind] if rule in o.verdict.ran]
+            row[kind] = [sum(any(a.rule == rule for a in o.verdict.alarms) for o in runs), len(runs)]
+        wanted = [o for o in kinds["harmful"] if rule in o.truth.must]
+        said_at = [(o, a) for o in wanted for a in o.verdict.alarms if a.rule == rule]
+        row["recall"] = [len(said_at), len(wanted)]
+        row["delay"] = round(median((a.step - o.onset) / o.steps for o, a in said_at), 3) if said_at else None
+        rules[rule] = row
+    sets = {"report" if o.config.seed in SEEDS["report"] else "dev" for o in found}
+    date = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+    runs_of = {kind: len(runs) for kind, runs in kinds.items()}
+    return {"set": " and ".join(sorted(sets)), "date": date, "runs": runs_of, "rules": rules}
 
 
 def _head(found: Sequence[Outcome], chosen: Sequence[Config], cache: Path) -> str:
