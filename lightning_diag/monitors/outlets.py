@@ -11,6 +11,7 @@ from lightning_diag._guard import Guard
 from lightning_diag.diagnosis import Diagnosis
 from lightning_diag.finding import Finding
 from lightning_diag.monitors import trainer_view as view
+from lightning_diag.monitors.live_report import LiveReport
 from lightning_diag.reading import Reading
 from lightning_diag.record import can_resume, new_run_dir
 from lightning_diag.record.reader import FINDINGS, RUN
@@ -38,7 +39,7 @@ def make_dir(trainer: Any, wanted: str | Path | None, saved: Mapping[str, Any] |
 
 def sinks_of(trainer: Any, run_dir: Path | None, guard: Guard) -> list[Sink]:
     """Return the record and its report (where there is a folder), the sinks of loggers and of packages, the console."""
-    sinks: list[Sink] = [] if run_dir is None else [RecordSink(), FlightSink(), ReportSink()]
+    sinks: list[Sink] = [] if run_dir is None else [RecordSink(), FlightSink(), LiveReport(), ReportSink()]
     found_wandb = False
     for logger in view.loggers(trainer):
         try:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+from contextlib import suppress
 from datetime import datetime, timezone
 from functools import lru_cache
 from importlib.resources import files
@@ -21,7 +22,8 @@ from lightning_diag.record import load
 from lightning_diag.report.content import content
 
 SHEETS = ("vendor/uPlot.min.css", "style.css")
-OWN_SCRIPTS = ("theme.js", "timeline.js", "marks.js", "lines.js", "cells.js", "heat.js", "main.js")  # in this order
+# in this order
+OWN_SCRIPTS = ("theme.js", "timeline.js", "marks.js", "lines.js", "cells.js", "heat.js", "age.js", "main.js")
 SCRIPTS = ("vendor/uPlot.iife.min.js", *OWN_SCRIPTS)
 NAME = "report.html"
 
@@ -46,8 +48,10 @@ def write(run_dir: str | os.PathLike[str], path: str | os.PathLike[str] | None =
         part.write_text(page, encoding="utf-8", errors="replace")
         part.replace(target)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise RecordError(f"{target} can't be written: {error}") from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)  # also where somebody ends the process
     return target
 
 

@@ -41,18 +41,19 @@ def run_head(record: Record, got: Gathered, now: datetime) -> dict[str, str]:
         "status_kind": clean(status),
         "progress": progress,
         "written": written,
-        "banner": " ".join(_banner(record, got, now, written)),
+        "banner": " ".join(_banner(record, got, now, written, progress)),
+        "age": now.isoformat(timespec="seconds") if status == "running" else "",
         "directory": clean(record.run_dir),
     }
 
 
-def _banner(record: Record, got: Gathered, now: datetime, written: str) -> Iterator[str]:
+def _banner(record: Record, got: Gathered, now: datetime, written: str, progress: str) -> Iterator[str]:
     if record.info["status"] == "running":
         silent = _silent_s(record, now)
         if silent > SILENT_S:
             yield f"The record says the run goes on, but nothing new came for {_span(silent)}: it may have been killed."
         else:
-            yield f"The run is still going on: this page was written at {written} and ends at step {got.last_step:,}."
+            yield f"Run in progress, {progress}. This page was written at {written}: reload it for what came since."
     if len(record.findings) > MAX_FINDINGS:
         yield f"Only the {MAX_FINDINGS} most severe of {len(record.findings):,} findings are shown."
     if record.thinned:

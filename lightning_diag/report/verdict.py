@@ -13,7 +13,7 @@ from lightning_diag.report.gather import Gathered
 from lightning_diag.report.words import clean, plural, sentence
 
 MAX_FINDINGS = 300  # one a rule: more can only be a record made up to hurt
-STATUS = {"running": "still running", "finished": "finished", "failed": "ended with an error"}
+STATUS = {"running": "run in progress", "finished": "finished", "failed": "ended with an error"}
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def verdict(diagnosis: Diagnosis, shown: Cards, got: Gathered, running: bool) ->
         return Verdict("healthy", "healthy", "Nothing is wrong, as far as it was checked", checks=checks, whole=whole)
     if running and got.readings:
         text = f"No finding up to step {got.last_step:,}"
-        return Verdict("quiet", "running", text, checks=checks, whole=f"{text}; the run is still going on.")
+        return Verdict("quiet", "running", text, checks=checks, whole=f"{text}; the run is in progress.")
     return Verdict("unchecked", "not checked", "Nothing could be checked", checks=checks, whole=whole)
 
 

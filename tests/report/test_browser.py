@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,20 @@ def test_hostile_names_stay_text(browser: Any, reports: dict[str, Path]) -> None
         assert "{{ 7 * 7 }}" in shown
         assert not set(shown) & {"\x1b", "\u202e", "\u202c"}
         assert "x" * 2_000 not in shown
+
+
+def test_a_run_in_progress_says_its_step_and_how_old_the_page_is(
+    browser: Any, reports: dict[str, Path], tmp_path: Path
+) -> None:
+    with opened(browser, reports["running"]) as page:
+        assert text(page, ".run").endswith("run in progress step 300 of 1,000, epoch 9")
+        assert text(page, ".banner").startswith("Run in progress, step 300 of 1,000")
+        assert "old" not in text(page, ".banner")
+    hours = (datetime.now(timezone.utc) - timedelta(hours=5, minutes=1)).isoformat()
+    older = re.sub('data-written="[^"]*"', f'data-written="{hours}"', reports["running"].read_text(encoding="utf-8"))
+    (tmp_path / "older.html").write_text(older, encoding="utf-8")
+    with opened(browser, tmp_path / "older.html") as page:
+        assert "This page is 5 hours old: either nothing new" in text(page, ".banner")
 
 
 def test_hovering_a_card_shows_step_and_values(browser: Any, reports: dict[str, Path]) -> None:

@@ -20,8 +20,8 @@ def test_a_run_that_goes_on_says_so_and_one_that_fell_silent_too(tmp_path: Path)
     got = gather(record.readings(), record.facts)
     now = datetime.now(timezone.utc)
     head = run_head(record, got, now)
-    assert (head["status"], head["progress"]) == ("still running", "step 300 of 1,000, epoch 9")
-    assert head["banner"].startswith("The run is still going on")
+    assert (head["status"], head["progress"]) == ("run in progress", "step 300 of 1,000, epoch 9")
+    assert head["banner"].startswith("Run in progress, step 300 of 1,000, epoch 9. This page")
     for file in record.run_dir.iterdir():
         os.utime(file, ((now - timedelta(hours=5)).timestamp(),) * 2)
     assert "nothing new came for 5 hours" in run_head(record, got, now)["banner"]
