@@ -12,6 +12,8 @@ from typing import Any
 from lightning_diag._guard import Guard
 
 VARIABLE = "LIGHTNING_DIAG"
+PREFLIGHT = "LIGHTNING_DIAG_PREFLIGHT"  # of `lightning-diag preflight`: where the record goes ...
+PREFLIGHT_STEPS = "LIGHTNING_DIAG_PREFLIGHT_STEPS"  # ... and after how many steps the program ends
 ON = ("1", "true", "on", "yes")
 OFF = ("", "0", "false", "off", "no")
 
@@ -25,9 +27,14 @@ def callbacks() -> list[Any]:
     []
     """
     value = os.environ.get(VARIABLE, "").strip().lower()
-    if value in OFF:
+    folder = os.environ.get(PREFLIGHT, "")
+    if value in OFF and not folder:
         return []
     try:
+        if folder:
+            from lightning_diag.monitors.preflight import prepared  # noqa: PLC0415 - loads torch and Lightning
+
+            return [prepared(folder, int(os.environ.get(PREFLIGHT_STEPS, "12")))]
         if value not in ON:
             raise ValueError(f"{VARIABLE} must be 1 or 0, got {value!r}")
         from lightning_diag.monitors.stand_in import StandIn  # noqa: PLC0415 - loads torch and Lightning

@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
         say(json.dumps(to_sarif(judgement), indent=2, allow_nan=False))
     else:
         name = record.path.name if isinstance(record, Log) else record.info["name"]
-        _tell(judgement, name, verbose=options.verbose)
+        tell(judgement, name, verbose=options.verbose)
     return judgement.code
 
 
@@ -124,7 +124,7 @@ def _write_baseline(path: Path, judgement: Judgement) -> int:
     return FINE
 
 
-def _tell(judgement: Judgement, name: str, *, verbose: bool) -> None:
+def tell(judgement: Judgement, name: str, *, verbose: bool) -> None:
     """Print news as lines, the verdict, and what is no news."""
     sink = ConsoleSink(verbose=verbose, file=sys.stdout)
     sink.open(RunInfo(judgement.path if judgement.source == "run record" else None, name))

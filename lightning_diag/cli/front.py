@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Sequence
 
 from lightning_diag import __version__
-from lightning_diag.cli import check, compare, demo, flight, report, rules, watch
+from lightning_diag.cli import check, compare, demo, flight, preflight, report, rules, watch
 from lightning_diag.cli.base import FINE, NOT_JUDGED, Command, complain
 from lightning_diag.errors import DiagnosticsError
 
@@ -20,6 +20,7 @@ INTERRUPTED = 130  # as shells say it
 
 COMMANDS: dict[str, Command] = {
     "demo": demo.COMMAND,
+    "preflight": preflight.COMMAND,
     "check": check.COMMAND,
     "compare": compare.COMMAND,
     "watch": watch.COMMAND,
