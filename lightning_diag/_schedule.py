@@ -62,6 +62,7 @@ class Schedule:
         self.next = 0
         self.spent_s = 0.0
         self.elapsed_s = 0.0
+        self._once_s = 0.0
         self._sample_s = math.nan
         self._plain_s = math.nan
         self._late_s = math.nan
@@ -107,8 +108,10 @@ class Schedule:
         if not sampled:
             self._plain_s = _mean(self._plain_s, spent_s)
             return
-        if self._warm:  # the first tells nothing of the next: what is done once a run is done in it
+        if self._warm:
             self._sample_s = _mean(self._sample_s, spent_s)
+        else:  # the first tells nothing of the next: what is done once a run is done in it
+            self._once_s = spent_s
         self._samples += 1
         self._warm = True
         self.interval = self._chosen(step)
@@ -168,7 +171,7 @@ class Schedule:
         if step < self._close_until:
             return 1
         share = HEADROOM * self.budget
-        if self.spent_s < GRACE_S:
+        if self.spent_s - self._once_s < GRACE_S:
             if self.elapsed_s < DENSE_S:
                 return 1
             share = max(share, EARLY_SHARE)
