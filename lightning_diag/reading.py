@@ -48,6 +48,7 @@ class Facts:
         parameter_kind: per parameter ``matrix``, ``vector`` (bias), ``norm`` or ``embedding``.
         parameter_numel: per parameter number of elements.
         parameter_fan_in: per parameter inputs of one unit, 0 for what is no matrix.
+        parameter_decay: per parameter the weight decay that its optimizer gives it.
         dropout: largest dropout rate of the model's modules; 0 where there is none.
         in_optimizer: per parameter, whether some optimizer of the trainer holds it.
         unmeasured: signal -> reason why it can't be had here.
@@ -82,6 +83,7 @@ class Facts:
     parameter_kind: tuple[str, ...] = ()
     parameter_numel: tuple[int, ...] = ()
     parameter_fan_in: tuple[int, ...] = ()
+    parameter_decay: tuple[float, ...] = ()
     dropout: float | None = None
     in_optimizer: tuple[bool, ...] = ()
     unmeasured: Mapping[str, str] = field(default_factory=dict)

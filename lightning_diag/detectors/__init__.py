@@ -53,6 +53,8 @@ from lightning_diag.detectors.sanity_random_labels_as_easy import SanityRandomLa
 from lightning_diag.detectors.sanity_train_eval_gap import SanityTrainEvalGap
 from lightning_diag.detectors.sanity_worse_than_linear import SanityWorseThanLinear
 from lightning_diag.detectors.sanity_wrong_gradient import SanityWrongGradient
+from lightning_diag.detectors.setup_adam_with_l2 import SetupAdamWithL2
+from lightning_diag.detectors.setup_decay_on_norm import SetupDecayOnNorm
 from lightning_diag.detectors.setup_odd_initialization import SetupOddInitialization
 from lightning_diag.detectors.setup_tiny_batch import SetupTinyBatch
 from lightning_diag.detectors.system_input_bound import SystemInputBound
@@ -119,6 +121,8 @@ __all__ = [
     "SanityTrainEvalGap",
     "SanityWorseThanLinear",
     "SanityWrongGradient",
+    "SetupAdamWithL2",
+    "SetupDecayOnNorm",
     "SetupOddInitialization",
     "SetupTinyBatch",
     "SystemInputBound",

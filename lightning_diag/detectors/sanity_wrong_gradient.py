@@ -79,7 +79,7 @@ class SanityWrongGradient(Detector):
         ratios = reading.vector("sanity/step_ratio")
         known = np.zeros(0) if ratios is None else ratios[np.isfinite(ratios)]
         if not known.size:
-            raise NotMeasurable("the loss or its gradient is 0 or not finite")
+            raise NotMeasurable("the loss is 0, not finite, or another one each time")
         ratio = float(known.max())
         if ratio >= self.limit:
             return None

@@ -19,7 +19,8 @@ class GradientMonitor(Monitor):
     Signals: ``grad/*``, ``weight/parameter_norm``, ``update/*``, ``lr``, ``scaler/*``; the loss beside
     them, because a symptom without a consequence is a note and no warning.
 
-    Rules: ``gradients/*`` and ``updates/*``, ``setup/odd-initialization``.
+    Rules: ``gradients/*`` and ``updates/*``, ``setup/odd-initialization``, ``setup/adam-with-l2``,
+    ``setup/decay-on-norm``.
 
     Example:
         >>> GradientMonitor().findings
@@ -52,5 +53,7 @@ class GradientMonitor(Monitor):
                 detectors.UpdateFrozen(),
                 detectors.UpdateLost(),
                 detectors.SetupOddInitialization(),
+                detectors.SetupAdamWithL2(),
+                detectors.SetupDecayOnNorm(),
             ],
         )

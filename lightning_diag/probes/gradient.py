@@ -81,6 +81,7 @@ class GradientProbe(Probe):
             "parameter_kind": known.kinds,
             "parameter_numel": tuple(p.numel() for p in known.tensors),
             "parameter_fan_in": tuple(_fan_in(p, k) for p, k in zip(known.tensors, known.kinds, strict=True)),
+            "parameter_decay": self._decay_of_each(),
             "dropout": _dropout(self._scene.module),
             "in_optimizer": tuple(h >= 0 for h in known.holder),
             "normalized": "norm" in known.kinds,
@@ -226,6 +227,11 @@ class GradientProbe(Probe):
 
     def _decays(self) -> NDArray[np.float64]:
         return np.array([float(g.get("weight_decay") or 0.0) for opt in self._optimizers for g in opt.param_groups])
+
+    def _decay_of_each(self) -> tuple[float, ...]:
+        groups = (g for opt in self._optimizers for g in opt.param_groups)
+        decays = {id(p): float(g.get("weight_decay") or 0.0) for g in groups for p in g["params"]}
+        return tuple(decays.get(id(p), 0.0) for p in self.parameters.tensors)
 
     def _group_names(self) -> tuple[str, ...]:
         return tuple(

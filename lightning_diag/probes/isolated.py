@@ -80,6 +80,27 @@ def undisturbed(device: torch.device) -> Iterator[None]:
         np.random.set_state(numpy)  # noqa: NPY002
 
 
+@contextlib.contextmanager
+def untouched(module: nn.Module) -> Iterator[None]:
+    """Let nothing call the module itself: a forward pass replaced by a function keeps the original in its closure.
+
+    Raises:
+        NotMeasurable: something did, before it could change anything.
+    """
+
+    def refuse(*_: Any) -> None:
+        raise NotMeasurable(
+            f"a copy of {type(module).__name__} still calls the original: its forward pass was replaced"
+        )
+
+    handles = [part.register_forward_pre_hook(refuse) for part in module.modules()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def brief(error: BaseException) -> str:
     """Return what an exception says, in one short line.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.probes.base import Batch, Probe, Scene, Values
-from lightning_diag.probes.isolated import brief, isolated, undisturbed
+from lightning_diag.probes.isolated import brief, isolated, undisturbed, untouched
 from lightning_diag.probes.observer import find_target
 from lightning_diag.probes.parameters import TrainedParameters, is_norm
 from lightning_diag.probes.sanity_calls import Cut, cut_calls
@@ -147,8 +148,9 @@ class SanityProbe(Probe):
 
     def _compared(self, cut: Cut, *, inside: bool) -> tuple[Tensor, Tensor, Layers | None]:
         """Effect and mixing of one call, and what its layers did where asked for."""
-        with undisturbed(self._device):
+        with undisturbed(self._device), contextlib.ExitStack() as stack:
             module = isolated(cut.module)
+            stack.enter_context(untouched(cut.module))
             layers = Layers(module, cut.name, cut.prefix, cut.rows, is_norm) if inside else None
             order = list(range(cut.rows))
             first = _called(module, cut.changed(order))

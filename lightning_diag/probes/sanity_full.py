@@ -14,7 +14,7 @@ from torch import Tensor
 from lightning_diag._transfer import wait_for
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.probes.base import Batch, Probe, Scene, Values
-from lightning_diag.probes.isolated import brief, undisturbed
+from lightning_diag.probes.isolated import brief, undisturbed, untouched
 from lightning_diag.probes.observer import Observer, find_target
 from lightning_diag.probes.parameters import TrainedParameters
 from lightning_diag.probes.sanity_calls import mapped
@@ -46,6 +46,7 @@ class FullSanityProbe(Probe):
     """
 
     signals = (CURVES, STEP, EVAL, RIGHT, CHANCE)
+    kept = ("_done",)
 
     def __init__(self, steps: int = STEPS, limit_s: float = LIMIT_S) -> None:
         self.steps = steps
@@ -68,7 +69,7 @@ class FullSanityProbe(Probe):
             return
         self._done = True
         try:
-            with undisturbed(self._device), torch.enable_grad():
+            with undisturbed(self._device), untouched(self._scene.module), torch.enable_grad():
                 self._values = self._tried(copy.deepcopy(batch.batch))
         except NotMeasurable as reason:
             self._lost(str(reason))

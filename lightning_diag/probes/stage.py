@@ -14,6 +14,8 @@ from torch.optim import Optimizer
 
 from lightning_diag.errors import NotMeasurable
 
+NOISE = 0.1  # share of a promised fall by which a loss may differ from itself
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -46,7 +48,7 @@ def fit(stage: Stage, batch: Any, optimizer: Optimizer, steps: int, limit_s: flo
     def closure() -> Tensor:
         optimizer.zero_grad()
         loss = stage.loss(copy.deepcopy(batch))
-        loss.backward()
+        loss.backward(inputs=list(stage.trained))  # whatever else it depends on keeps its gradient
         return loss
 
     for step in range(steps):
@@ -61,7 +63,7 @@ def direction(stage: Stage, batch: Any, shares: Sequence[float]) -> Tensor:
     """Return how much the loss falls along its negative gradient, over what the gradient promises, shape ``(n,)``.
 
     Each step is so short that it should lower the loss by one of ``shares`` of its size; 1 is a perfect gradient, below
-    0 the loss rises. Random numbers are the same before and after.
+    0 the loss rises. Random numbers are the same before and after; NaN where the loss isn't all the same.
     """
     before = _seeded(stage, batch)
     gradients: Any = torch.autograd.grad(before, list(stage.trained), allow_unused=True)
@@ -73,13 +75,15 @@ def direction(stage: Stage, batch: Any, shares: Sequence[float]) -> Tensor:
     square = torch.stack([g.float().square().sum() for _, g in pairs]).sum()
     ratios: list[Tensor] = []
     with torch.no_grad():
+        noise = (_seeded(stage, batch).float() - before).abs()
         for share in shares:
             length = share * before.abs() / square
             kept = [p.detach().clone() for p, _ in pairs]
             for p, g in pairs:
                 p.sub_((length * g.float()).to(p.dtype))
             after = _seeded(stage, batch).float()
-            ratios.append((before - after) / (share * before.abs()))
+            promised = share * before.abs()
+            ratios.append(torch.where(noise < NOISE * promised, (before - after) / promised, torch.nan))
             for (p, _), old in zip(pairs, kept, strict=True):
                 p.copy_(old)
     return torch.stack(ratios)

@@ -76,6 +76,18 @@ class Contrastive(Classifier):
         pass
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+def patched(net: Net) -> Net:
+    """Replace the forward pass by a function that keeps the network itself in its closure."""
+    forward = net.forward
+    net.forward = lambda x: forward(x)  # type: ignore[method-assign]
+    return net
+
+
 def zeroed(net: Net) -> Net:
     nn.init.zeros_(net.head.weight)
     return net
@@ -181,6 +193,9 @@ def test_where_nothing_can_be_measured_the_reason_is_said(tmp_path: Path) -> Non
     data = TensorDataset(x, y)
     options: dict[str, Any] = {"val": [], "limit_val_batches": 0}
     assert "net fails when it is called again: ValueError: only in training" in reason(Stubborn(), **options)
+    net = patched(Net(norm=nn.BatchNorm1d(32)))
+    assert "a copy of Net still calls the original" in reason(net)
+    assert int(net.norm.num_batches_tracked) == 5  # type: ignore[arg-type]
     assert reason(Net(), train=DataLoader(data, batch_size=1), **options) == "a batch has one sample only"
     batches = [(x[i : i + 8], y[i : i + 8]) for i in range(0, 64, 8)]
     assert "the loader doesn't say" in reason(Net(), train=DataLoader(batches, batch_size=None), **options)  # type: ignore[arg-type]
