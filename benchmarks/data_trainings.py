@@ -13,6 +13,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from benchmarks.data_cases import Case
 from lightning_diag import DataMonitor, Diagnostics, Finding
+from lightning_diag.probes.data_content import DataContentProbe
+from lightning_diag.streaming.label_suspects import SHOWN
 
 NETS = ("mlp", "wide", "norm-first", "cnn", "slow")
 
@@ -77,8 +79,8 @@ class Outcome(NamedTuple):
 def suspects(session: Any) -> list[int]:
     """Return the keys of suspected samples, the most suspicious first."""
     for _, probe in session.pipeline._roster.every:
-        if type(probe).__name__ == "DataContentProbe":
-            return [int(key) for key in probe.tally.suspects.found.key[:50]]
+        if isinstance(probe, DataContentProbe):
+            return [int(key) for key in probe.tally.suspects.found.key[:SHOWN]]
     return []
 
 

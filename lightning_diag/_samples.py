@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from lightning_diag._transfer import wait_for_all
-from lightning_diag.probes.observer import OPTIONAL
+from lightning_diag.probes.batch_fields import OPTIONAL
 
 KEPT = 512  # batches: those of the flight recorder, and of readings that are on their way
 MOST = 4096  # ids of a batch

@@ -94,6 +94,10 @@ SIGNALS: dict[str, Signal] = _table(
     # the data, sampled steps; raw rows become what follows them on the host, and are neither recorded nor judged
     Signal("data/train_rows", "1", "sample", "rows", (), "(n, 9): key in 3 parts, label, margin, other, epoch, id"),
     Signal("data/val_rows", "1", "sample", "rows", (), "(n, 5): key of the content in 3 parts, loader, position"),
+    Signal("data/picture_rows", "1", "sample", "rows", (), "key of a suspect in 3 parts, C, H, W, pixels; at most 16"),
+    Signal("data/suspects", "1", "suspect", "host", (), "(n, 9) probably wrong labels, see sinks/suspects.py"),
+    Signal("data/suspect_pictures", "1", "suspect", "host", (), "pictures of at most 16 of them: never recorded"),
+    Signal("data/found", "0 or 1", None, "same", (), "(4,): were input, samples, target, predictions found"),
     Signal("data/samples", "samples", None, "same", (), "different training samples that have passed"),
     Signal("data/kept_frac", "1", None, "same", (), "share of the samples that is remembered"),
     Signal("data/duplicate_frac", "1", None, "same", _V, "share of training rows seen before in the same epoch"),

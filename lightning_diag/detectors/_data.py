@@ -51,6 +51,11 @@ class Doing:
         self.val = float(state["val"])  # type: ignore[arg-type]
 
 
+def unseen(reading: Reading, signal: str, words: str = "inputs of numbers that aren't whole were not seen yet") -> str:
+    """Return why a signal has not come: the probes' own reason where there is one, else these words."""
+    return reading.facts.unmeasured.get(signal, words)
+
+
 def feature_names(reading: Reading, which: Sequence[int] | NDArray[np.int64], total: int) -> list[str]:
     """Return the names of features: given ones, else ``channel 2`` or ``feature 17``."""
     names = reading.names("feature")

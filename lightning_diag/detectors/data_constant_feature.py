@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_diag.detectors._arguments import whole
-from lightning_diag.detectors._data import CHANNELS, Doing, feature_names
+from lightning_diag.detectors._data import CHANNELS, Doing, feature_names, unseen
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -77,7 +77,7 @@ class DataConstantFeature(Detector):
         self._doing.see(reading)
         low, high = reading.vector("data/feature_min"), reading.vector("data/feature_max")
         if low is None or high is None:
-            raise NotMeasurable("inputs of numbers that aren't whole were not seen yet")
+            raise NotMeasurable(unseen(reading, "data/feature_mean"))
         seen = int(reading.scalar("data/feature_batches") or 0)
         if seen < self.batches:
             raise NotMeasurable(f"needs {self.batches} sampled batches")

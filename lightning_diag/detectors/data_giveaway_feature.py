@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from lightning_diag.detectors._arguments import number
-from lightning_diag.detectors._data import feature_names, percent
+from lightning_diag.detectors._data import feature_names, percent, unseen
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -72,7 +72,9 @@ class DataGiveawayFeature(Detector):
         """Judge every input."""
         shares = reading.vector("data/class_r2")
         if shares is None or not np.isfinite(shares).any():
-            raise NotMeasurable("no inputs of numbers with integer labels have passed")
+            raise NotMeasurable(
+                unseen(reading, "data/class_r2", "no inputs of numbers with integer labels have passed")
+            )
         if len(shares) < 3:
             raise NotMeasurable("needs at least 3 inputs to tell one from the others")
         known = np.nan_to_num(shares, nan=0.0)

@@ -6,7 +6,7 @@ import math
 from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number
-from lightning_diag.detectors._data import percent
+from lightning_diag.detectors._data import percent, unseen
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -114,7 +114,11 @@ class DataLabelNoise(Detector):
         self._relative = self._relative if relative is None else relative
         share, samples = reading.scalar("data/noise_frac"), reading.scalar("data/noise_samples")
         if share is None or not samples:
-            raise NotMeasurable("too few samples were seen twice with class scores and integer labels")
+            raise NotMeasurable(
+                unseen(
+                    reading, "data/noise_frac", "too few samples were seen twice with class scores and integer labels"
+                )
+            )
         seen = reading.scalar("data/noise_seen") or 0.0
         if seen >= self._seen + 1:
             self._shares, self._seen = [*self._shares, share][-3:], seen

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from lightning_diag.detectors._arguments import number
-from lightning_diag.detectors._data import percent
+from lightning_diag.detectors._data import percent, unseen
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -79,7 +79,13 @@ class DataLabelsShifted(Detector):
             return self._tokens(reading, match)
         shares = reading.vector("data/class_r2")
         if agreement is None or shares is None:
-            raise NotMeasurable("neither tokens with targets nor classes on train and validation have passed")
+            raise NotMeasurable(
+                unseen(
+                    reading,
+                    "data/class_r2",
+                    "neither tokens with targets nor classes on train and validation have passed",
+                )
+            )
         if not np.isfinite(shares).any() or not np.nanmean(shares) > TELLING:
             raise NotMeasurable("the classes' mean inputs don't differ")
         if _other_domain(reading):

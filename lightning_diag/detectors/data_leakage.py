@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number, whole
-from lightning_diag.detectors._data import percent
+from lightning_diag.detectors._data import percent, unseen
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -75,7 +75,13 @@ class DataLeakage(Detector):
         """Judge the validation samples that have passed so far."""
         share, count = reading.scalar("data/leaked_frac"), reading.scalar("data/leaked_samples")
         if share is None or count is None:
-            raise NotMeasurable("no validation samples have passed yet, or they can't be told one by one")
+            raise NotMeasurable(
+                unseen(
+                    reading,
+                    "data/leaked_frac",
+                    "no validation samples have passed yet, or they can't be told one by one",
+                )
+            )
         limit = max(self.limit, 3 * (reading.scalar("data/duplicate_frac") or 0.0))
         renewed = reading.scalar("data/renewed_frac")
         if share <= limit or count < self.least:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from lightning_diag.detectors._data import unseen
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -62,7 +63,7 @@ class DataNonFinite(Detector):
         """Judge the inputs of this step."""
         share, origin = reading.scalar("data/nonfinite_frac"), reading.vector("origin/input")
         if share is None and origin is None:
-            raise NotMeasurable("inputs of numbers that aren't whole were not seen yet")
+            raise NotMeasurable(unseen(reading, "data/nonfinite_frac"))
         bad = np.flatnonzero(origin) if origin is not None else np.empty(0, np.int64)
         if not bad.size and not (share or 0.0) > 0:
             return None

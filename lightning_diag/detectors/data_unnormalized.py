@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_diag.detectors._arguments import number
-from lightning_diag.detectors._data import Doing, feature_names
+from lightning_diag.detectors._data import Doing, feature_names, unseen
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -90,7 +90,7 @@ class DataUnnormalized(Detector):
         self._doing.see(reading)
         mean, std = reading.vector("data/feature_mean"), reading.vector("data/feature_std")
         if mean is None or std is None:
-            raise NotMeasurable("inputs of numbers that aren't whole were not seen yet")
+            raise NotMeasurable(unseen(reading, "data/feature_mean"))
         if reading.facts.input_normalized:
             raise NotMeasurable("a normalization or embedding is among the first two layers")
         known = np.isfinite(mean) & np.isfinite(std)

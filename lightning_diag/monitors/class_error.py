@@ -10,6 +10,7 @@ from lightning_diag.monitors.session import Parts
 from lightning_diag.probes.accuracy import AccuracyProbe
 from lightning_diag.probes.chance import ChanceProbe
 from lightning_diag.probes.classes import ClassProbe
+from lightning_diag.probes.data_found import BatchContentsProbe
 from lightning_diag.probes.loss import LossProbe
 
 
@@ -36,7 +37,7 @@ class ClassErrorMonitor(Monitor):
     def parts(self) -> Parts:
         """Return fresh probes and detectors for a run."""
         name = type(self).__name__
-        probes = (LossProbe(), ChanceProbe(), AccuracyProbe(), ClassProbe(self.class_names))
+        probes = (LossProbe(), ChanceProbe(), AccuracyProbe(), BatchContentsProbe(), ClassProbe(self.class_names))
         return Parts(
             probes=[(name, probe) for probe in probes],
             detectors=[

@@ -20,6 +20,7 @@ from lightning_diag.sinks.console import ConsoleSink
 from lightning_diag.sinks.flight import FlightSink
 from lightning_diag.sinks.logger import LoggerSink
 from lightning_diag.sinks.record import RecordSink
+from lightning_diag.sinks.suspects import SuspectSink
 from lightning_diag.sinks.wandb import WandbSink
 
 
@@ -39,7 +40,10 @@ def make_dir(trainer: Any, wanted: str | Path | None, saved: Mapping[str, Any] |
 
 def sinks_of(trainer: Any, run_dir: Path | None, guard: Guard) -> list[Sink]:
     """Return the record and its report (where there is a folder), the sinks of loggers and of packages, the console."""
-    sinks: list[Sink] = [] if run_dir is None else [RecordSink(), FlightSink(), LiveReport(), ReportSink()]
+    if run_dir is None:
+        sinks: list[Sink] = []
+    else:
+        sinks = [RecordSink(), FlightSink(), SuspectSink(), LiveReport(), ReportSink()]
     found_wandb = False
     for logger in view.loggers(trainer):
         try:

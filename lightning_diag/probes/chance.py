@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from lightning_diag.probes.base import Batch, Probe, Scene, Values
-from lightning_diag.probes.observer import are_tokens, find_input
+from lightning_diag.probes.batch_fields import find_input
+from lightning_diag.probes.observer import are_tokens
 from lightning_diag.reading import Reading
 
 CANDIDATES = ("cross-entropy", "cross-entropy (sum)", "bce", "mse", "l1", "mse (one-hot)", "reconstruction mse")

@@ -13,6 +13,7 @@ from torch import Tensor
 from lightning_diag._transfer import wait_for_all
 from lightning_diag.observation import Observation
 from lightning_diag.probes.base import Batch, Probe, Scene, Values, moved
+from lightning_diag.probes.data_pictures import Pictures, wanted
 from lightning_diag.probes.data_rows import train_rows, val_rows
 from lightning_diag.reading import Reading
 from lightning_diag.streaming.sample_tally import VAL_COLUMNS, SampleTally
@@ -23,13 +24,12 @@ LOOKING = 1.5  # times that of hashing: finding the predictions beside it
 SHIP = 64  # hashed batches that travel together, where no sampled step takes them along sooner
 WAITING = 512  # validation batches that are hashed
 PASSES = 2  # validation passes that are hashed: what they hold is remembered
-KEPT_SAMPLES = 50_000  # of the ledger (41 bytes each) in a checkpoint: of more samples an even sample of them
-UNHASHABLE = "the batches hold no tensors that can be told sample by sample"
-_RAW = ("data/train_rows", "data/val_rows")
+KEPT_SAMPLES = 50_000  # of the ledger (49 bytes each) in a checkpoint: of more samples an even sample of them
+_RAW = ("data/train_rows", "data/val_rows", "data/picture_rows")
 _MADE = (
     "data/samples", "data/kept_frac", "data/duplicate_frac", "data/renewed_frac", "data/conflict_frac",
     "data/leaked_frac", "data/leaked_samples", "data/noise_frac", "data/noise_samples", "data/noise_depth",
-    "data/noise_margin", "data/noise_seen",
+    "data/noise_margin", "data/noise_seen", "data/suspects", "data/suspect_pictures",
 )  # fmt: skip
 
 
@@ -39,7 +39,7 @@ class DataContentProbe(Probe):
     A 63-bit key of each training sample (see :func:`~.data_keys.sample_keys`) of every batch as long as that takes less
     than 0.3 % of step time, else of as many as it may; of every sample of the first two validation passes. Keys travel
     with the packet of the next sampled step, or 64 batches together; what is found leaves as shares. The ledger holds
-    at most 4.2 million samples (172 MB, beyond it an even sample of them), is not recorded. A checkpoint keeps at most
+    at most 4.2 million samples (206 MB, beyond it an even sample of them), is not recorded. A checkpoint keeps at most
     50,000, an even sample of more, with which a resumed run goes on. Margins come with every key where the predictions
     are found by themselves.
     """
@@ -50,6 +50,7 @@ class DataContentProbe(Probe):
 
     def attach(self, scene: Scene) -> dict[str, str]:
         self.tally = SampleTally(positions=scene.facts.world_size == 1)
+        self._pictures = Pictures()
         self._scene = scene
         self._rows: list[Tensor] = []
         self._val_rows: list[Tensor] = []
@@ -124,8 +125,10 @@ class DataContentProbe(Probe):
             self._device = rows[0].device
         if self._unhashable or self._device is None:
             return []
+        pictures = self._pictures.take()
         return [
             *self._shipped(),
+            *([] if pictures is None else [("data/picture_rows", pictures)]),
             ("data/val_rows", torch.cat(rows) if rows else torch.zeros(0, VAL_COLUMNS, device=self._device)),
         ]
 
@@ -135,8 +138,9 @@ class DataContentProbe(Probe):
             self.tally.train(train)
         if val is not None and val.size:
             self.tally.validation(val)
-        if self._unhashable and not self.tally.ledger.rows:
-            return {"unmeasured": dict.fromkeys(_MADE, UNHASHABLE)}
+        shown = reading.vector("data/picture_rows")
+        if shown is not None:
+            self._made["data/suspect_pictures"] = shown
         if val is None and not self.tally.due:
             return {}
         train_loaders, val_loaders = self._scene.loaders()
@@ -144,7 +148,11 @@ class DataContentProbe(Probe):
             replacement=any(loader.replacement for loader in train_loaders),
             borrowed=any(loader.borrowed for loader in val_loaders),
         )
-        self._made = {f"data/{name}": np.float64(np.float32(value)) for name, value in made.items()}
+        self._made |= {f"data/{name}": np.float64(np.float32(value)) for name, value in made.items()}
+        table = self.tally.suspects.table()
+        if len(table):
+            self._made["data/suspects"] = table
+            self._pictures.look_for(wanted(table))
         return {"names": names} if names else {}
 
     def derived(self) -> Mapping[str, Any]:
@@ -164,6 +172,7 @@ class DataContentProbe(Probe):
         self._epoch, self._passes, self._device = int(state["epoch"]), int(state["passes"]), device
         if "tally" in state:
             self.tally.load_state_dict(wait_for_all(state["tally"]))
+            self._pictures.look_for(wanted(self.tally.suspects.table()))
             self._last_idx = int(state["last"])
             self._batches = int(state.get("batches", 0))
             self._spent_s, self._cost_s, self._step_s = state.get("costs", (0.0, 0.0, 0.0))
@@ -189,3 +198,4 @@ class DataContentProbe(Probe):
             self._unhashable = True
         else:
             self._rows.append(rows)
+            self._pictures.see(batch.batch, rows[:, :3])

@@ -11,9 +11,10 @@ from torch import Tensor
 from lightning_diag.observation import Observation
 from lightning_diag.probes import data_kernels as kernels
 from lightning_diag.probes.base import Batch, Probe, Scene, Values
+from lightning_diag.probes.batch_fields import find_input
 from lightning_diag.probes.data_inputs import normalizes_inputs
 from lightning_diag.probes.domain_sums import wide
-from lightning_diag.probes.observer import are_tokens, find_input
+from lightning_diag.probes.observer import are_tokens
 
 MAX_CLASSES = 1024
 FIRST = 5  # sampled batches before features are told; then after 10, 20, 40 ...

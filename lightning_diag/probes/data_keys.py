@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_diag.probes.observer import OPTIONAL, TARGET
+from lightning_diag._transfer import wait_for_all
+from lightning_diag.probes.batch_fields import NO_INPUT, as_mapping
 
 COLUMNS = 1021  # a prime: rows of an image that move by whole lines don't fall into the same columns
 BITS = 21  # of a key in one float32 of a packet, three of them a key
 MASK = 2**BITS - 1
 SEED = 20_200_401
-_OTHER = {*TARGET, *(name for names in OPTIONAL.values() for name in names)}
 _weights: dict[torch.device, Tensor] = {}
 
 
@@ -23,13 +23,20 @@ def sample_keys(tensors: Sequence[Tensor]) -> Tensor:
 
     Every byte counts: the bits of a sample are read as 64-bit words, summed over ``COLUMNS`` columns, folded, and
     weighed with fixed odd random numbers (multiply-shift hashing, Dietzfelbinger et al., J. Algorithms 25, 1997). Two
-    different samples get the same key with probability below 2^-58; what is missed is a sample whose words moved by a
-    multiple of 1021 places.
+    different samples get the same key with probability below 2^-45: a difference whose lowest set bit is bit ``v``
+    after folding counts for ``63 - v`` bits, and numbers of few digits leave up to 17 empty. What is missed is a sample
+    whose words moved by a multiple of 1021 places.
     """
     keys = _keys(tensors[0], 0)
     for number, tensor in enumerate(tensors[1:], start=1):
         keys = keys * 3 + _keys(tensor, number)
     return keys
+
+
+def keys_on_host(tensors: Sequence[Tensor]) -> list[int]:
+    """Return the keys of samples as numbers, once, for a person who looks for one of them."""
+    keys = wait_for_all({"keys": sample_keys(tensors)})["keys"]
+    return [int(key) & (2**63 - 1) for key in keys]
 
 
 def chunks(keys: Tensor) -> Tensor:
@@ -41,13 +48,15 @@ def hashed_tensors(batch: Any) -> list[Tensor]:
     """Return the tensors of a batch that make up its inputs, empty where there are none that can be hashed.
 
     A dict's tensors but targets, ids and domains; of a sequence its first element (all tensors in it) and later
-    floating-point tensors of two or more dimensions.
+    floating-point tensors of two or more dimensions, the second only where it looks like the first.
     """
-    if isinstance(batch, Mapping):
-        found = [t for name, t in batch.items() if isinstance(t, Tensor) and name not in _OTHER]
+    parts = as_mapping(batch)
+    if parts is not None:
+        found = [t for name, t in parts.items() if isinstance(t, Tensor) and str(name).lower() not in NO_INPUT]
     elif isinstance(batch, Sequence) and not isinstance(batch, str) and len(batch):
         found = _all(batch[0])
-        found += [t for t in batch[2:] if isinstance(t, Tensor) and t.is_floating_point() and t.ndim > 1]
+        later = batch[1:] if len(batch) > 2 and _alike(batch[0], batch[1]) else batch[2:]
+        found += [t for t in later if isinstance(t, Tensor) and t.is_floating_point() and t.ndim > 1]
     else:
         found = _all(batch)
     if not found or found[0].ndim == 0:
@@ -55,6 +64,12 @@ def hashed_tensors(batch: Any) -> list[Tensor]:
     rows = found[0].shape[0]
     plain = [t for t in found if t.ndim and t.shape[0] == rows and t.layout == torch.strided and not t.is_nested]
     return [t.detach() for t in plain if t.numel()] if len(plain) == len(found) else []
+
+
+def _alike(first: Any, second: Any) -> bool:
+    """Whether the second element of a batch is an input like the first: a pair of views, anchor and positive."""
+    both = isinstance(first, Tensor) and isinstance(second, Tensor)
+    return both and first.shape == second.shape and first.dtype == second.dtype and first.ndim > 1
 
 
 def _all(data: Any, depth: int = 3) -> list[Tensor]:
@@ -74,7 +89,8 @@ def _keys(tensor: Tensor, number: int) -> Tensor:
         whole = n // COLUMNS * COLUMNS
         columns = words[:, :whole].unflatten(1, (-1, COLUMNS)).sum(1, dtype=torch.int64)
         words = torch.cat([columns, words[:, whole:].to(torch.int64)], 1)
-    folded = words ^ (words >> 31)  # numbers with few digits leave their low bits empty
+    folded = words ^ (words >> 31)  # numbers with few digits leave their low bits empty, and what is empty stays so
+    folded = folded ^ (folded >> 15)  # in the product below
     weights = _weights_on(tensor.device)[number % 4 :][: folded.shape[1]]
     return (folded * weights).sum(1)
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from lightning_diag.probes.base import Batch, Probe, Scene, Values
+from lightning_diag.probes.batch_fields import find_input
 from lightning_diag.probes.data_kernels import flat_features
 from lightning_diag.probes.domain_sums import wide
-from lightning_diag.probes.observer import find_input
 
 MAX_CLASSES = 100
 SHRINKAGE = 0.1  # share of the average variance that is added to each input's: tames few samples and constant inputs

@@ -8,8 +8,8 @@ from torch import Tensor
 from lightning_diag.observation import Observation
 from lightning_diag.probes import data_kernels as kernels
 from lightning_diag.probes.base import Batch
+from lightning_diag.probes.batch_fields import find_target
 from lightning_diag.probes.data_keys import chunks, hashed_tensors, sample_keys
-from lightning_diag.probes.observer import find_target
 
 HALF = 2**24  # whole numbers below it are exact in float32
 

@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from lightning_diag.observation import Observation
-from lightning_diag.probes.observer import as_logits, find_target
+from lightning_diag.probes.batch_fields import find_target
+from lightning_diag.probes.observer import as_logits
 
 
 def parts(batch: Any, captured: Sequence[Tensor], names: Collection[str]) -> list[tuple[str, Any, Observation]]:

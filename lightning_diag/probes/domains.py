@@ -14,12 +14,12 @@ from lightning_diag._transfer import wait_for
 from lightning_diag.observation import Observation
 from lightning_diag.probes import domain_sums as sums
 from lightning_diag.probes.base import Batch, Probe, Scene, Values, moved
+from lightning_diag.probes.batch_fields import find_input
 from lightning_diag.probes.domain_conflict import cosines, head_gradients
 from lightning_diag.probes.domain_features import Head, Pool
 from lightning_diag.probes.domain_names import SLOTS, Domain, DomainNames, Slot
 from lightning_diag.probes.domain_parts import parts
 from lightning_diag.probes.domain_separation import compare
-from lightning_diag.probes.observer import find_input
 from lightning_diag.reading import Reading
 
 MAX_PROBED = 4  # domains: each is compared with the rest

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lightning_diag.observation import Observation
+from lightning_diag.probes.batch_fields import LOGITS, OPTIONAL, PREDS, TARGET, as_mapping, find_target, named
 from lightning_diag.probes.inert import Forwarding
 
-LOGITS = ("logits", "y_hat", "yhat", "output", "outputs", "scores", "out")
-PREDS = ("preds", "pred", "prediction", "predictions")
-TARGET = ("target", "targets", "label", "labels", "y", "y_true", "gt")
-INPUT = ("input", "inputs", "x", "image", "images", "img", "pixel_values", "input_ids", "features", "data")
-OPTIONAL = {
-    "sample_loss": ("sample_loss", "losses", "loss_per_sample"),
-    "domain": ("domain", "domains"),
-    "sample_id": ("sample_id", "sample_ids", "id", "ids", "index", "idx"),
-}
 KEPT_CALLS = 8
 REDIRECTION = "_ForwardRedirection."  # what Lightning puts for `forward` where a strategy wraps the module (DDP, FSDP)
 
@@ -76,11 +68,12 @@ class Observer:
         target = find_target(batch)
         if target is None:
             return None
-        for output in captured:
-            for tensor in _tensors(output):
-                logits = as_logits(tensor, target)
-                if logits is not None:
-                    return Observation(target=target, logits=logits.detach(), **_extras(batch))
+        for labels in _shapes(target):
+            for output in captured:
+                for tensor in _tensors(output):
+                    logits = as_logits(tensor, labels)
+                    if logits is not None:
+                        return Observation(target=labels, logits=logits.detach(), **_extras(batch))
         for output in captured:
             for tensor in _tensors(output):
                 if tensor.shape == target.shape or tensor.squeeze(-1).shape == target.shape:
@@ -124,25 +117,9 @@ class Observer:
             self._outputs.append(output)
 
 
-def find_target(batch: Any) -> Tensor | None:
-    """Return the target of an ``(x, y, ...)`` or dict batch, or None."""
-    if isinstance(batch, Mapping):
-        return _named(batch, TARGET)
-    if isinstance(batch, Sequence) and not isinstance(batch, str) and len(batch) >= 2:
-        second = batch[1]
-        return second if isinstance(second, Tensor) else None
-    return None
-
-
-def find_input(batch: Any) -> Tensor | None:
-    """Return the main input tensor of a batch, or None."""
-    if isinstance(batch, Tensor):
-        return batch
-    if isinstance(batch, Mapping):
-        return _named(batch, INPUT)
-    if isinstance(batch, Sequence) and not isinstance(batch, str) and len(batch) >= 1:
-        return find_input(batch[0])
-    return None
+def _shapes(target: Tensor) -> list[Tensor]:
+    """A target as it is, and without a last dimension of one, as tables of labels come: ``(B, 1)``."""
+    return [target, target.squeeze(-1)] if target.ndim > 1 and target.shape[-1] == 1 else [target]
 
 
 def are_tokens(given: Tensor | None, target: Tensor) -> bool:
@@ -168,7 +145,7 @@ def as_logits(output: Tensor, target: Tensor) -> Tensor | None:
 def _from_outputs(outputs: Any) -> Observation | None:
     if not isinstance(outputs, Mapping):
         return None
-    logits, preds, target = _named(outputs, LOGITS), _named(outputs, PREDS), _named(outputs, TARGET)
+    logits, preds, target = named(outputs, LOGITS), named(outputs, PREDS), named(outputs, TARGET)
     if target is None or (logits is None and preds is None):
         return None
     target = target.detach()
@@ -181,11 +158,12 @@ def _from_outputs(outputs: Any) -> Observation | None:
 
 
 def _extras(data: Any) -> dict[str, Any]:
-    if not isinstance(data, Mapping):
+    data = as_mapping(data)
+    if data is None:
         return {}
     found: dict[str, Any] = {}
     for field, names in OPTIONAL.items():
-        value = _named(data, names)
+        value = named(data, names)
         if value is not None:
             found[field] = value.detach()
     domain = data.get("domain")
@@ -194,21 +172,13 @@ def _extras(data: Any) -> dict[str, Any]:
     return found
 
 
-def _named(data: Mapping[Any, Any], names: Sequence[str]) -> Tensor | None:
-    for name in names:
-        value = data.get(name)
-        if isinstance(value, Tensor):
-            return value
-    return None
-
-
 def _tensors(output: Any) -> Iterator[Tensor]:
     """The floating-point tensors in what a module returned; ``logits`` first in a mapping."""
     if isinstance(output, Tensor):
         if output.is_floating_point() and output.ndim:
             yield output
     elif isinstance(output, Mapping):
-        first = _named(output, LOGITS)
+        first = named(output, LOGITS)
         if first is not None:
             yield first
         for value in output.values():

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.probes.base import Batch, Probe, Scene, Values
+from lightning_diag.probes.batch_fields import find_target
 from lightning_diag.probes.isolated import brief, isolated, undisturbed, untouched
-from lightning_diag.probes.observer import find_target
 from lightning_diag.probes.parameters import TrainedParameters, is_norm
 from lightning_diag.probes.sanity_calls import Cut, cut_calls
 from lightning_diag.probes.sanity_layers import Layers

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lightning_diag.errors import NotMeasurable
-from lightning_diag.probes.observer import Call, find_target
+from lightning_diag.probes.batch_fields import find_target
+from lightning_diag.probes.observer import Call
 from lightning_diag.probes.parameters import clean_name
 
 CALLS = 4  # of a step that are kept

@@ -14,8 +14,9 @@ from torch import Tensor
 from lightning_diag._transfer import wait_for
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.probes.base import Batch, Probe, Scene, Values
+from lightning_diag.probes.batch_fields import find_target
 from lightning_diag.probes.isolated import brief, undisturbed, untouched
-from lightning_diag.probes.observer import Observer, find_target
+from lightning_diag.probes.observer import Observer
 from lightning_diag.probes.parameters import TrainedParameters
 from lightning_diag.probes.sanity_calls import mapped
 from lightning_diag.probes.stage import Stage, direction, fit

@@ -14,6 +14,7 @@ MAX_PANELS = 25
 AXIS = f"{PREFIX}step"
 TABLE, REPORT = f"{PREFIX}findings", f"{PREFIX}report"
 CLASSES, CONFUSIONS, CLASS_MAP = f"{PREFIX}classes", f"{PREFIX}confusions", f"{PREFIX}class_error_by_epoch"
+SUSPECTS = f"{PREFIX}suspicious_labels"
 DOMAINS, DOMAIN_CHART = f"{PREFIX}domains", f"{PREFIX}error_by_domain"
 
 Kind = Literal["line", "table", "page"]
@@ -87,6 +88,7 @@ SECTIONS: tuple[Section, ...] = (
             Panel("Classes", (CLASSES,), "table"),
             Panel("Confusions", (CONFUSIONS,), "table"),
             Panel("Error by class and epoch", (CLASS_MAP,), "page"),
+            Panel("Labels that are probably wrong", (SUSPECTS,), "table"),
         ),
     ),
     Section(

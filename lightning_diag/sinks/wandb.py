@@ -22,12 +22,14 @@ from lightning_diag.sinks._charts import (
     MEDIA,
     REPORT,
     SHOWN,
+    SUSPECTS,
     TABLE,
 )
 from lightning_diag.sinks._class_history import CLASS_COLUMNS, PAIR_COLUMNS, ClassHistory
 from lightning_diag.sinks._domain_history import DOMAIN_COLUMNS, DomainHistory
 from lightning_diag.sinks._metrics import RowLimit, metrics
 from lightning_diag.sinks._news import News, clean
+from lightning_diag.sinks._suspect_pictures import PICTURE_COLUMNS, SuspectPictures
 from lightning_diag.sinks._wandb_words import COLUMNS, rows, summary, text, title
 from lightning_diag.sinks.base import RunInfo, Sink
 
@@ -42,7 +44,8 @@ class WandbSink(Sink):
     that was measured; those that stand in no panel of :mod:`~lightning_diag.sinks._charts` are hidden.
     ``diag/findings`` holds one row a rule; ``diag/classes``, ``diag/confusions`` and the heat map
     ``diag/class_error_by_epoch`` show at most 50 classes and 100 validation passes; ``diag/report`` is the report,
-    logged at the end. A finding of warning or
+    logged at the end, as is ``diag/suspicious_labels``: at most 16 pictures of samples whose label is probably wrong.
+    A finding of warning or
     worse becomes an alert, once a severity. The summary tells ``diag/worst_severity``, ``diag/open_findings``,
     ``diag/overhead_frac`` and, at the end, ``diag/verdict``, ``diag/cause`` and ``diag/next_experiment``.
 
@@ -102,6 +105,7 @@ class WandbSink(Sink):
         self._defined: set[str] = set()
         self._latest: dict[str, Finding] = {}
         self._step = 0
+        self._names: tuple[str, ...] = ()
         self._overhead: float | None = None
         self._run_dir: Path | None = None
         self._sent: dict[Severity, deque[float]] = {}
@@ -110,6 +114,8 @@ class WandbSink(Sink):
         self._table_due = False
         self._classes = ClassHistory()
         self._domains = DomainHistory()
+        self._suspects = SuspectPictures()
+        self._suspects_due = False
         self._classes_at = -float("inf")
         self._classes_due = False
 
@@ -131,12 +137,13 @@ class WandbSink(Sink):
 
     def reading(self, reading: Reading) -> None:
         """Log one row, if its turn has come."""
-        self._step = reading.step
+        self._step, self._names = reading.step, reading.names("class")
         if "system/overhead_frac" in reading.values:
             self._overhead = reading.scalar("system/overhead_frac")
         if self._wandb is None or not self._limit.admits(reading):
             return
         self._log(metrics(reading))
+        self._suspects_due |= self._suspects.add(reading)
         self._classes_due |= self._classes.add(reading) | self._domains.add(reading)
         if self._classes_due and self.clock() - self._classes_at >= self.table_every_s:
             self._log_classes()
@@ -163,6 +170,7 @@ class WandbSink(Sink):
         self._log_table()
         if self._classes_due:
             self._log_classes()
+        self._log_suspects()
         self._log_report()
         self._summarize(diagnosis)
         self._wandb = None
@@ -199,6 +207,15 @@ class WandbSink(Sink):
                 media[key] = self._wandb.Html(picture, inject=False)
         self._log(media)
         self._classes_at, self._classes_due = self.clock(), False
+
+    def _log_suspects(self) -> None:
+        """Log the newest pictures of labels that are probably wrong, once: at the end, when they are surest."""
+        if self._wandb is None or not self._suspects_due:
+            return
+        data = [[*(clean(str(cell)) for cell in cells[:3]), cells[3], self._wandb.Image(cells[4])]
+                for cells in self._suspects.rows(self._names)]  # fmt: skip
+        if data:
+            self._log({SUSPECTS: self._wandb.Table(columns=list(PICTURE_COLUMNS), data=data)})
 
     def _log_report(self) -> None:
         """Log the page that was drawn from the record, if there is one."""

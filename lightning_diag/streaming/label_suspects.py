@@ -11,7 +11,7 @@ from lightning_diag.streaming.sample_ledger import Margins, SampleLedger, joined
 
 DEPTH = 0.5  # a label is suspected when its mean margin lies this much of a usual one below zero
 SHOWN = 50  # samples named in findings
-LISTED = 1000  # samples whose ids are remembered, and that a list of suspects holds at most
+LISTED = 1000  # samples that a list of suspects holds at most
 IGNORED = 0.8  # share of a label's samples from which the network ignores that class, which says nothing of its labels
 
 
@@ -53,16 +53,9 @@ class LabelSuspects:
 
     def __init__(self) -> None:
         none = np.empty(0, np.float32)
-        self.found = Margins(np.empty(0, np.uint64), none, none, np.empty(0, np.int32), none)
+        ids = np.empty(0, np.int64)
+        self.found = Margins(np.empty(0, np.uint64), none, none, np.empty(0, np.int32), none, ids)
         self.usual = 1.0
-        self._ids: dict[int, int] = {}  # of suspects: content key -> the user's own id
-
-    def hear(self, keys: NDArray[np.uint64], ids: NDArray[np.float64]) -> None:
-        """Take in the user's own ids ``(n,)`` (NaN = none) of samples that pass; those of suspects are kept."""
-        known = np.isfinite(ids)
-        if known.any() and len(self.found.key):
-            wanted = known & np.isin(keys, self.found.key)
-            self._ids.update(zip(keys[wanted].tolist(), ids[wanted].astype(np.int64).tolist(), strict=True))
 
     def look(self, ledger: SampleLedger) -> tuple[Noise | None, tuple[str, ...]]:
         """Return the estimate and the most suspicious samples' names; None before samples were seen often enough."""
@@ -78,36 +71,37 @@ class LabelSuspects:
         order = np.flatnonzero(wrong)
         order = order[np.argsort(seen.mean[order], kind="stable")][:LISTED]
         self.found = Margins(
-            seen.key[order], seen.label[order], seen.mean[order], seen.counts[order], seen.other[order]
+            seen.key[order], seen.label[order], seen.mean[order], seen.counts[order], seen.other[order], seen.own[order]
         )
-        stays = set(self.found.key.tolist())
-        self._ids = {key: known for key, known in self._ids.items() if key in stays}
         depth = float(wrong.sum()) / max(1.0, float((seen.mean < 0).sum()))
         noise = Noise(float(wrong.mean()), float(len(wrong)), depth, self.usual, float(seen.counts.mean()))
         return noise, tuple(self.name(at) for at in range(min(SHOWN, len(order))))
 
     def name(self, at: int) -> str:
         """Return what a suspect is called: by its id where one is known, else by its content key."""
-        key = int(self.found.key[at])
-        known = self._ids.get(key)
-        return f"sample {f'{key:016x}' if known is None else known} (label {self.found.label[at]:g})"
+        key, own = int(self.found.key[at]), int(self.found.own[at])
+        return f"sample {f'{key:016x}' if own < 0 else own} (label {self.found.label[at]:g})"
 
     def take(self, table: NDArray[np.float64], usual: float) -> None:
         """Take back a :meth:`table`, from a checkpoint."""
-        keys = joined(table)
-        label, other, mean = table[:, 4:7].astype(np.float32).T
-        self.found = Margins(keys, label, mean, table[:, 7].astype(np.int32), other)
+        label, other, mean = table[:, [4, 5, 7]].astype(np.float32).T
+        own = np.where(np.isnan(table[:, 3]), -1, table[:, 3]).astype(np.int64)
+        self.found = Margins(joined(table), label, mean, table[:, 8].astype(np.int32), other, own)
         self.usual = usual
-        known = np.isfinite(table[:, 3])
-        self._ids = dict(zip(keys[known].tolist(), table[known, 3].astype(np.int64).tolist(), strict=True))
 
     def table(self) -> NDArray[np.float64]:
-        """Return one row a suspect, ``(n, 8)``: key in three parts, id (NaN unknown), label, other, margin, times."""
+        """Return one row a suspect, ``(n, 9)``.
+
+        Columns: key in three parts, id (NaN unknown), label, other, score, margin, times. The score is the logistic
+        function of the margin over the usual one: 0 to 1, low = wrong.
+        """
         found = self.found
         low = np.uint64(2**21 - 1)
         parts = [(found.key >> np.uint64(shift)) & low for shift in (0, 21, 42)]
-        ids = [float(self._ids.get(key, np.nan)) for key in found.key.tolist()]
-        return np.column_stack([*parts, ids, found.label, found.other, found.mean, found.counts]).astype(np.float64)
+        ids = np.where(found.own < 0, np.nan, found.own.astype(np.float64))
+        score = 1 / (1 + np.exp(np.clip(-found.mean / self.usual, -30, 30)))
+        columns = [*parts, ids, found.label, found.other, score, found.mean, found.counts]
+        return np.column_stack(columns).astype(np.float64)
 
 
 def _ignored(label: NDArray[np.float32], wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:

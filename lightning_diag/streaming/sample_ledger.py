@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from lightning_diag.streaming.meant_repeats import meant
 
-CAPACITY = 2**22  # samples kept: 4.2 million, 41 bytes each, 172 MB
+CAPACITY = 2**22  # samples kept: 4.2 million, 49 bytes each, 206 MB
 OFTEN = 5.0  # times the usual count from which a sample is generic: a blank image, a common phrase
 NEWEST = 0.3  # smallest weight of the newest margin: the first ones, of an untrained network, fade
-_BLOCK = 8192  # rows that wait before they are sorted in
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio (Knuth, volume 3, section 6.4)
+_BLOCK, _MOST = 2**13, 2**17  # rows that wait before they are sorted in: a quarter of those that are, within these
 _FIELDS = (
     ("key", np.uint64), ("label", np.float32), ("odd", np.bool_), ("count", np.int32), ("epoch", np.int32),
-    ("margin", np.float32), ("margins", np.int32), ("again", np.int32), ("other", np.float32),
+    ("margin", np.float32), ("margins", np.int32), ("again", np.int32), ("other", np.float32), ("own", np.int64),
 )  # fmt: skip
 
 Rows = NDArray[np.float64]
@@ -31,6 +32,7 @@ class Margins(NamedTuple):
         mean: running mean of the margin, ``(N,)``: of the first three, then exponential.
         counts: margins seen, ``(N,)``.
         other: best other label when it passed last, NaN unknown, ``(N,)``.
+        own: the user's own id, -1 unknown, ``(N,)``.
     """
 
     key: NDArray[np.uint64]
@@ -38,6 +40,7 @@ class Margins(NamedTuple):
     mean: NDArray[np.float32]
     counts: NDArray[np.int32]
     other: NDArray[np.float32]
+    own: NDArray[np.int64]
 
 
 class SampleLedger:
@@ -50,7 +53,7 @@ class SampleLedger:
         capacity: samples kept at most.
 
     >>> ledger = SampleLedger()
-    >>> ledger.add(np.array([[0, 1, 2, 0, 3.0, 1], [0, 4, 5, 1, 2.0, 0], [0, 1, 2, 1, -1.0, 0]]), epoch=0)
+    >>> ledger.add(np.array([[0, 1, 2, 0, 3.0, 1, 7], [0, 4, 5, 1, 2.0, 0, 8], [0, 1, 2, 1, -1.0, 0, 9]]), epoch=0)
     >>> len(ledger), ledger.repeats_frac, ledger.conflict_frac
     (2, 0.3333333333333333, 0.5)
     >>> ledger.holds(np.array([[0, 4, 5], [0, 6, 7]])).tolist()
@@ -111,10 +114,10 @@ class SampleLedger:
         return float(self._table["odd"].mean()) if len(self._table["odd"]) else 0.0
 
     def add(self, rows: Rows, epoch: int) -> None:
-        """Take in rows ``(n, 6)``: the three parts of the key, label, margin, best other label (NaN = none)."""
+        """Take in rows ``(n, 7)``: three parts of the key, label, margin, best other label, own id (NaN = none)."""
         self._waiting.append((rows, epoch))
         self._rows_waiting += len(rows)
-        if self._rows_waiting >= max(_BLOCK, len(self._table["key"]) // 4):
+        if self._rows_waiting >= min(max(_BLOCK, len(self._table["key"]) // 4), _MOST):
             self._settle()
 
     def holds(self, parts: Rows, *, rare: bool = False) -> NDArray[np.bool_]:
@@ -133,15 +136,14 @@ class SampleLedger:
 
     def kept(self, parts: Rows) -> NDArray[np.bool_]:
         """Which of the keys ``(n, 3)`` belong to the part that is kept."""
-        kept: NDArray[np.bool_] = (joined(parts) & self._mask) == 0
-        return kept
+        return _stays(joined(parts), self._mask)
 
     def margins(self, least: int) -> Margins:
         """Return the samples with at least so many margins."""
         self._settle()
         t = self._table
         enough = t["margins"] >= least
-        return Margins(*(t[name][enough] for name in ("key", "label", "margin", "margins", "other")))
+        return Margins(*(t[name][enough] for name in ("key", "label", "margin", "margins", "other", "own")))
 
     def columns(self, at_most: int = CAPACITY) -> dict[str, NDArray[Any]]:
         """Return what is known as arrays, for a checkpoint: an even sample of it where it is of more samples."""
@@ -165,7 +167,7 @@ class SampleLedger:
 
     def _merge(self, rows: Rows, epoch: int) -> None:
         keys = joined(rows)
-        stays = (keys & self._mask) == 0
+        stays = _stays(keys, self._mask)
         keys, rows = keys[stays], rows[stays]
         if not len(keys):
             return
@@ -200,9 +202,11 @@ class SampleLedger:
         table["margins"][at] += margins[old]
         other = rows[first, 5].astype(np.float32)
         table["other"][at] = np.where(np.isnan(other[old]), table["other"][at], other[old])
+        own = np.where(np.isnan(rows[first, 6]), -1, rows[first, 6]).astype(np.int64)
+        table["own"][at] = np.where(own[old] < 0, table["own"][at], own[old])
         new = ~old
         fresh = (unique[new], label[new], odd[new], counts[new].astype(np.int32), np.full(new.sum(), epoch, np.int32),
-                 margin[new], margins[new], repeats[new], other[new])  # fmt: skip
+                 margin[new], margins[new], repeats[new], other[new], own[new])  # fmt: skip
         for (name, _), column in zip(_FIELDS, fresh, strict=True):
             table[name] = np.insert(table[name], place[new], column)
 
@@ -211,9 +215,15 @@ def _thinned(table: dict[str, NDArray[Any]], mask: np.uint64, size: int) -> tupl
     """Half of all hashes, then a quarter ..., until the table is small enough; and the mask that chose them."""
     while len(table["key"]) > size:
         mask = np.uint64(2 * int(mask) + 1)
-        stays = (table["key"] & mask) == 0
+        stays = _stays(table["key"], mask)
         table = {name: column[stays] for name, column in table.items()}
     return table, mask
+
+
+def _stays(keys: NDArray[np.uint64], mask: np.uint64) -> NDArray[np.bool_]:
+    """Which keys belong to the part that is kept: by the high bits of a product, as low bits are no good hash."""
+    chosen: NDArray[np.bool_] = ((keys * _GOLDEN) >> np.uint64(40)) & mask == 0
+    return chosen
 
 
 def joined(rows: Rows) -> NDArray[np.uint64]:

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_diag.streaming.label_suspects import LabelSuspects
-from lightning_diag.streaming.sample_ledger import SampleLedger, joined
+from lightning_diag.streaming.sample_ledger import SampleLedger
 
 TRAIN_EVAL = 0.9  # share of a validation loader's samples, one of several, from which it is training data on purpose
 NAMED = 5  # leaked samples named
-TRAIN_COLUMNS = 9  # key in 3 parts, label, margin, best other label, epoch, id in 2 parts
+TRAIN_COLUMNS = 9  # key in 3 parts, label, margin, best other label, epoch, id in 2 parts: below 2^24, and above
 VAL_COLUMNS = 5  # key in 3 parts, loader, position in it
 
 Rows = NDArray[np.float64]
@@ -35,9 +35,9 @@ class SampleTally:
 
     def train(self, rows: Rows) -> None:
         """Take in training rows ``(n, 9)``."""
+        taken = np.column_stack([rows[:, :6], rows[:, 7] + rows[:, 8] * 2.0**24])
         for epoch in np.unique(rows[:, 6]):
-            self.ledger.add(rows[rows[:, 6] == epoch, :6], int(epoch))
-        self.suspects.hear(joined(rows), rows[:, 7] + rows[:, 8] * 2.0**24)
+            self.ledger.add(taken[rows[:, 6] == epoch], int(epoch))
 
     def validation(self, rows: Rows) -> None:
         """Take in validation rows ``(n, 5)``; what passes again is known."""

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional as F  # noqa: N812
+from torch.utils.data import DataLoader
 
 from benchmarks.data_cases import FAULTS, TWINS, Case, build
-from benchmarks.data_trainings import Outcome, trained
-from lightning_diag import Finding
+from benchmarks.data_trainings import Net, Outcome, trained
+from lightning_diag import DataMonitor, Diagnostics, Finding
+from lightning_diag.sinks import RecordSink, WandbSink
+from lightning_diag.sinks.suspects import SuspectSink
+from tests.sinks.test_suspects import columns
+from tests.sinks.test_wandb import FakeRun
+from tests.training import fit
 
 EPOCHS = 4  # a run's first quarter is its first epoch
 
@@ -96,3 +104,40 @@ def test_a_healthy_twin_is_quiet(name: str, net: str, tmp_path: Path) -> None:
 def test_a_normalizing_first_layer_excuses_scale_and_offset(fault: str, tmp_path: Path) -> None:
     _, outcome = told(fault, "digits", "norm-first", tmp_path)
     assert not outcome.findings
+
+
+class Named(Net):
+    """Batches are dicts that carry the user's own ids."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        return F.cross_entropy(self.net(batch["image"]), batch["label"])
+
+
+def test_the_list_of_suspects_and_their_pictures(tmp_path: Path) -> None:
+    import wandb
+
+    case = build("label noise 15 %", "images", seed=3)
+    x, y = case.train
+    samples: Any = [{"image": x[i], "label": y[i], "id": 10**9 + i} for i in range(len(y))]
+    run, sheet = FakeRun(), SuspectSink()
+    watch = Diagnostics(
+        [DataMonitor()], run_dir=tmp_path / "run", every_n_steps=1, strict=True,
+        sinks=[RecordSink(), sheet, WandbSink(run)],
+    )  # fmt: skip
+    fit(Named("cnn", (3, 8, 8), 10), [watch], tmp_path, steps=-1, max_epochs=8,
+        train=DataLoader(samples, 32, shuffle=True), val=case.loaders()[1])  # fmt: skip
+    assert watch.run_dir is not None
+    read = columns(watch.run_dir / "suspicious_labels.csv")
+    places = [int(own) - 10**9 for own in read["sample_id"][:50]]
+    assert read["given_label"][:50] == [str(int(label)) for label in y[places]]
+    assert DataMonitor.content_keys(x[places]) == read["content_key"][:50]
+    assert sum(int(key, 16) in case.wrong for key in read["content_key"][:50]) >= 40
+    scores = [float(score) for score in read["label_score"]]
+    assert scores == sorted(scores) and 0 <= scores[0] <= scores[-1] <= 1
+    named = of(Outcome(watch.findings, {}, []), "data/label-noise").where
+    assert named[0] == f"sample {places[0] + 10**9} (label {y[places[0]]})"
+    tables = [row["diag/suspicious_labels"] for row in run.rows if "diag/suspicious_labels" in row]
+    assert len(tables) == 1 and 1 <= len(tables[0].data) <= 16
+    assert all(isinstance(cells[-1], wandb.Image) for cells in tables[0].data)
+    record = (watch.run_dir / "readings.jsonl").read_bytes()
+    assert b"data/suspect" not in record and b"_rows" not in record, "no raw data in the record"

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from lightning_diag.observation import Observation
-from lightning_diag.probes.observer import Observer, as_logits, find_input, find_target
+from lightning_diag.probes.batch_fields import find_input, find_target
+from lightning_diag.probes.observer import Observer, as_logits
 
 X, Y = torch.randn(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
 
@@ -122,7 +123,7 @@ def test_float_targets_are_no_classes_but_values() -> None:
     assert seen is not None and seen.preds is not None and seen.preds.shape == (6,)
 
 
-@pytest.mark.parametrize("batch", [None, 3, "text", (), (X,), [object(), object()], {"foo": X}])
+@pytest.mark.parametrize("batch", [None, 3, "text", (), (X,), [object(), object()], {"foo": X, "bar": X}])
 def test_odd_batches_give_nothing(batch: Any) -> None:
     assert find_target(batch) is None
     if not (isinstance(batch, tuple) and batch):

@@ -19,8 +19,8 @@ BATCHES = st.lists(
 
 
 def rows(batch: Batch) -> NDArray[np.float64]:
-    made = [[key, 0, 0, label, margin, np.nan] for key, label, margin in batch]
-    return np.array(made, dtype=np.float64).reshape(-1, 6)
+    made = [[key, 0, 0, label, margin, np.nan, np.nan] for key, label, margin in batch]
+    return np.array(made, dtype=np.float64).reshape(-1, 7)
 
 
 @settings(deadline=None, max_examples=80)
@@ -74,7 +74,9 @@ def test_a_generic_sample_is_no_rare_one() -> None:
 def test_beyond_its_capacity_it_keeps_an_even_share() -> None:
     ledger, rng = SampleLedger(capacity=10_000), np.random.default_rng(0)
     parts = rng.integers(0, 2**21, (60_000, 3)).astype(np.float64)
-    batch = np.column_stack([parts, rng.integers(0, 3, len(parts)), rng.normal(size=len(parts)), np.zeros(len(parts))])
+    batch = np.column_stack(
+        [parts, rng.integers(0, 3, len(parts)), rng.normal(size=len(parts)), np.zeros((len(parts), 2))]
+    )
     for start in range(0, len(batch), 5000):
         ledger.add(batch[start : start + 5000], 0)
     assert len(ledger) <= 10_000
@@ -113,7 +115,7 @@ def test_a_class_that_is_never_predicted_is_no_row_of_wrong_labels() -> None:
 def test_a_checkpoint_holds_an_even_sample_of_many_samples() -> None:
     whole, rng = SampleLedger(), np.random.default_rng(0)
     parts = rng.integers(0, 2**21, (20_000, 3)).astype(np.float64)
-    both = np.column_stack([parts, np.zeros((len(parts), 3))])
+    both = np.column_stack([parts, np.zeros((len(parts), 4))])
     whole.add(both, 0)
     whole.add(both[:5000], 0)  # a quarter comes twice
     resumed = SampleLedger()
@@ -132,7 +134,7 @@ def test_ten_million_samples_stay_within_half_a_gigabyte() -> None:
     ledger, rng = SampleLedger(), np.random.default_rng(0)
     for _ in range(200):
         parts = rng.integers(0, 2**21, (50_000, 3)).astype(np.float64)
-        ledger.add(np.column_stack([parts, np.zeros((len(parts), 3))]), 0)
+        ledger.add(np.column_stack([parts, np.zeros((len(parts), 4))]), 0)
     assert len(ledger) / ledger.kept_frac == pytest.approx(1e7, rel=0.01)
     assert ledger.kept_frac == 0.25
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500 * 1024  # kB
