@@ -32,9 +32,12 @@ class DataLeakage(Detector):
         limit: share of the validation samples; higher = later. Default 0.005: CIFAR-10's test set holds 3.3 %
             near-duplicates of its training set, most benchmarks far less exact ones.
         least: samples that must have leaked. Default 3.
+        text: the same share for language models, up to which it is a note: texts repeat themselves, and 4 % of common
+            validation sets stand in their training sets too (Lee et al.). Default 0.05.
 
     Fires when:
-        a warning whenever the share is exceeded: what the score is worth can't be seen in any curve.
+        a warning whenever the share is exceeded (for language models the larger one, else info): what the score is
+        worth can't be seen in any curve.
 
     False alarms:
         Small discrete tables, where equal rows are no copies, if they hardly repeat within training. Overfitting one
@@ -52,7 +55,8 @@ class DataLeakage(Detector):
 
     References:
         Barz & Denzler, Do we train on test data? Purging CIFAR of near-duplicates, J. Imaging 6, 2020
-        (arXiv:1902.00423). Kapoor & Narayanan, Leakage and the reproducibility crisis, Patterns 4, 2023.
+        (arXiv:1902.00423). Kapoor & Narayanan, Leakage and the reproducibility crisis, Patterns 4, 2023. Lee et al.,
+        Deduplicating training data makes language models better, ACL 2022 (arXiv:2107.06499).
     """
 
     rule: ClassVar[str] = "data/leakage"
@@ -63,9 +67,10 @@ class DataLeakage(Detector):
     refresh: ClassVar[bool] = True
     resolve_after: ClassVar[int | None] = None
 
-    def __init__(self, limit: float = 0.005, least: int = 3) -> None:
+    def __init__(self, limit: float = 0.005, least: int = 3, text: float = 0.05) -> None:
         self.limit = number("limit", limit, 0, 1)
         self.least = whole("least", least, 1)
+        self.text = number("text", text, 0, 1)
         super().__init__()
 
     def _reset(self) -> None:
@@ -88,9 +93,10 @@ class DataLeakage(Detector):
             if renewed is not None and renewed > AUGMENTED:
                 raise NotMeasurable(f"inputs are augmented: {percent(renewed)} of a later epoch's samples are new")
             return None
+        usual = reading.facts.task == "language-model" and share <= self.text
         return self.found(
             reading,
-            Severity.WARNING,
+            Severity.INFO if usual else Severity.WARNING,
             f"{percent(share)} of the validation samples ({count:.0f}) have passed in training, bit for bit "
             f"(limit {percent(limit)}).",
             where=reading.names("leaked"),

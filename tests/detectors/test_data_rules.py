@@ -97,6 +97,16 @@ def test_what_changes_with_the_run_and_its_facts() -> None:
     assert not run(detectors.DataClassNeverTarget(), tokens, 3, Facts(task="language-model"))
 
 
+def test_texts_repeat_themselves() -> None:
+    def severity(share: float, task: str) -> str:
+        values = {"data/leaked_frac": np.float64(share), "data/leaked_samples": np.float64(8)}
+        found = detectors.DataLeakage().update(Reading(9, 0, values, Facts(task=task), stage="validation"))
+        return str(found.severity) if found is not None else ""
+
+    assert severity(0.02, "language-model") == "info"
+    assert severity(0.2, "language-model") == severity(0.02, "classification") == "warning"
+
+
 def test_slow_learning_is_no_label_noise() -> None:
     detector, found = detectors.DataLabelNoise(), []
     for look in range(2, 30):
