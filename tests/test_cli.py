@@ -199,6 +199,19 @@ def test_report_is_written_again_and_its_path_printed(broken: Path, capsys: pyte
     assert "<html" in (broken / "report.html").read_text(encoding="utf-8")
 
 
+def test_what_is_accepted_stands_in_the_report_with_its_reason(
+    broken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "accepted.txt").write_text("# ours\nloss/non-finite = an <experiment>\n")
+    assert run(capsys, "report", broken, "--suppressions", tmp_path / "accepted.txt")[0] == 0
+    page = (broken / "report.html").read_text(encoding="utf-8")
+    assert 'id="accepted"' in page and "an &lt;experiment&gt;" in page
+    assert run(capsys, "report", broken)[0] == 0
+    assert 'id="accepted"' not in (broken / "report.html").read_text(encoding="utf-8")
+    code, _, err = run(capsys, "report", broken, "--suppress", "loss/non-finite")
+    assert code == 2 and "'rule::place=reason'" in err
+
+
 def test_report_of_no_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "report", tmp_path)
     assert (code, out) == (2, "")

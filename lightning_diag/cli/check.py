@@ -10,7 +10,7 @@ from pathlib import Path
 from lightning_diag._replay import check, open_run
 from lightning_diag.cli.base import FINE, NOT_JUDGED, Command, say
 from lightning_diag.cli.judgement import Judgement, judged
-from lightning_diag.cli.known import gather, write_baseline
+from lightning_diag.cli.known import add_suppressions, gather, write_baseline
 from lightning_diag.cli.limits import detectors
 from lightning_diag.errors import ConfigurationError
 from lightning_diag.finding import Severity
@@ -64,14 +64,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     news.add_argument("--baseline", metavar="FILE", type=Path, help="known findings (rule::place): they don't fail")
     news.add_argument("--write-baseline", metavar="FILE", type=Path, help="write what is found as known, and exit 0")
-    news.add_argument(
-        "--suppress",
-        metavar="RULE[::PLACE]=REASON",
-        action="append",
-        default=[],
-        help="accept a rule, at a place or everywhere; globs may be used, the reason is shown",
-    )
-    news.add_argument("--suppressions", metavar="FILE", type=Path, help="the same from a file, one a line")
+    add_suppressions(news)
     form = parser.add_argument_group("how it is told")
     shape = form.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print one JSON object")

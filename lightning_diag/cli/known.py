@@ -6,6 +6,7 @@ is known, or suppressed, only when all of its places are: the first new layer ma
 
 from __future__ import annotations
 
+import argparse
 import fnmatch
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -90,6 +91,18 @@ class Known:
                 return None
             reasons[found.reason] = None
         return "; ".join(reasons)
+
+
+def add_suppressions(parser: argparse._ActionsContainer) -> None:
+    """Add the arguments that accept findings with a reason."""
+    parser.add_argument(
+        "--suppress",
+        metavar="RULE[::PLACE]=REASON",
+        action="append",
+        default=[],
+        help="accept a rule, at a place or everywhere; globs may be used, the reason is shown",
+    )
+    parser.add_argument("--suppressions", metavar="FILE", type=Path, help="the same from a file, one a line")
 
 
 def read_lines(path: Path) -> list[str]:

@@ -44,6 +44,8 @@ def fits(value: Any, hint: Any) -> bool:
     Booleans are no numbers and integers beyond 64 bit fit nothing. A class that isn't one of JSON's (an enum, say) is
     left to its own constructor.
     """
+    if hint is int:  # first: three a reading, and a record may hold a million
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < MAX_INT
     origin, args = get_origin(hint), get_args(hint)
     if origin is Union or origin is types.UnionType:
         return any(fits(value, arg) for arg in args)
@@ -53,8 +55,6 @@ def fits(value: Any, hint: Any) -> bool:
         return isinstance(value, dict) and all(fits(item, args[1]) for item in value.values())
     if hint is float:
         return isinstance(value, float) or fits(value, int)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < MAX_INT
     if hint in (bool, str, type(None)):
         return isinstance(value, hint)
     return True

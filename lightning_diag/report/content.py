@@ -9,23 +9,26 @@ from typing import Any
 from lightning_diag import __version__
 from lightning_diag.diagnosis import Coverage, Diagnosis
 from lightning_diag.record import Record
-from lightning_diag.report.cards import Cards, FindingCard, cards
+from lightning_diag.report.accepted import ANCHOR, Accepted, nothing, rows, split
+from lightning_diag.report.cards import Cards, cards
 from lightning_diag.report.figures import figure
 from lightning_diag.report.gather import Gathered, gather
 from lightning_diag.report.heat import Heat
 from lightning_diag.report.runfacts import limits, run_facts, run_head
 from lightning_diag.report.sections import sections
-from lightning_diag.report.verdict import diagnosis_of, verdict
+from lightning_diag.report.verdict import MAX_FINDINGS, diagnosis_of, verdict
 from lightning_diag.report.words import TEXT_LENGTH, clean
 
+Mark = tuple[str, str]  # of a rule: severity or ``accepted``, and the anchor of its place on the page
 MAX_FIGURES = 60  # findings that get a plot: one a rule, so more than there are rules
 
 
-def content(record: Record, now: datetime) -> dict[str, Any]:
+def content(record: Record, now: datetime, accepted: Accepted = nothing) -> dict[str, Any]:
     """Return the template's variables; ``data`` is what the scripts draw."""
     got = gather(record.readings(), record.facts)
     columns = {signal: grid.columns() for signal, grid in got.grids.items()}
-    diagnosis = diagnosis_of(record)
+    counting, left_out = split(record.findings[:MAX_FINDINGS], accepted)
+    diagnosis = diagnosis_of(record, counting)
     shown = cards(diagnosis, got)
     charts: list[Any] = []
     for card in shown.findings()[:MAX_FIGURES]:
@@ -37,17 +40,20 @@ def content(record: Record, now: datetime) -> dict[str, Any]:
     charts += [chart for part in parts for chart in (*part.charts, *part.more)]
     for i, chart in enumerate(charts):
         chart.id = f"chart-{i}"
+    marks = {card.rule: (card.severity, card.id) for card in shown.findings()}
+    marks |= {clean(finding.rule): ("accepted", ANCHOR) for finding, _ in left_out}
     running = record.info["status"] == "running"
     return {
         "version": __version__,
         "run": run_head(record, got, now),
-        "verdict": verdict(diagnosis, shown, got, running),
+        "verdict": verdict(diagnosis, shown, got, running, len(left_out)),
         "cards": shown,
         "bars": _bars(shown, got),
         "span": _span(got),
         "sections": parts,
-        "coverage": _coverage(diagnosis.coverage, shown.findings(), got, running),
-        "checklist": _checklist(diagnosis, shown.findings(), running),
+        "accepted": rows(left_out, got),
+        "coverage": _coverage(diagnosis.coverage, marks, got, running),
+        "checklist": _checklist(diagnosis_of(record), marks, running),
         "limits": limits(record),
         "facts": run_facts(record, got),
         "data": _data(got, charts),
@@ -73,13 +79,11 @@ def _bars(shown: Cards, got: Gathered) -> list[dict[str, Any]]:
     return bars
 
 
-def _coverage(coverage: Coverage, findings: Sequence[FindingCard], got: Gathered, running: bool) -> dict[str, Any]:
-    by_rule = {card.rule: card for card in findings}
+def _coverage(coverage: Coverage, marks: Mapping[str, Mark], got: Gathered, running: bool) -> dict[str, Any]:
     groups: dict[str, list[tuple[str, str, str]]] = {}
     for rule in sorted(coverage.ran):
         group, _, name = clean(rule).partition("/")
-        card = by_rule.get(clean(rule))
-        groups.setdefault(group, []).append((name, card.severity if card else "ok", card.id if card else ""))
+        groups.setdefault(group, []).append((name, *marks.get(clean(rule), ("ok", ""))))
     if coverage.ran or coverage.skipped:
         words = "A skipped check is not a passed check."
     elif running:
@@ -95,18 +99,17 @@ def _coverage(coverage: Coverage, findings: Sequence[FindingCard], got: Gathered
     }
 
 
-def _checklist(diagnosis: Diagnosis, findings: Sequence[FindingCard], running: bool) -> list[dict[str, Any]]:
-    """The due-diligence list; empty while nobody knows what was checked."""
+def _checklist(diagnosis: Diagnosis, marks: Mapping[str, Mark], running: bool) -> list[dict[str, Any]]:
+    """The due-diligence list, of what is accepted, too; empty while nobody knows what was checked."""
     if running or not diagnosis.coverage.ran:
         return []
-    anchors = {card.rule: card.id for card in findings}
     return [
         {
             "item": item.item,
             "state": item.state,
             "kind": {"ok": "ok", "note": "info", "failed": "warning", "not-measurable": "none"}[item.state],
             "why": clean(item.why, TEXT_LENGTH),
-            "rules": [(clean(rule), anchors.get(clean(rule), "")) for rule in item.rules],
+            "rules": [(clean(rule), marks.get(clean(rule), ("", ""))[1]) for rule in item.rules],
         }
         for item in diagnosis.checklist
     ]

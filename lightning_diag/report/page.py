@@ -19,6 +19,7 @@ from markupsafe import Markup, escape
 
 from lightning_diag.errors import RecordError
 from lightning_diag.record import load
+from lightning_diag.report.accepted import Accepted, nothing
 from lightning_diag.report.content import content
 
 SHEETS = ("vendor/uPlot.min.css", "style.css")
@@ -28,7 +29,9 @@ SCRIPTS = ("vendor/uPlot.iife.min.js", *OWN_SCRIPTS)
 NAME = "report.html"
 
 
-def write(run_dir: str | os.PathLike[str], path: str | os.PathLike[str] | None = None) -> Path:
+def write(
+    run_dir: str | os.PathLike[str], path: str | os.PathLike[str] | None = None, accepted: Accepted = nothing
+) -> Path:
     """Write the report of a run record and return where it is.
 
     Works from the record alone, also while the run goes on or after it was killed. The file needs no network and no
@@ -37,12 +40,13 @@ def write(run_dir: str | os.PathLike[str], path: str | os.PathLike[str] | None =
     Args:
         run_dir: the run directory.
         path: where to write; ``report.html`` in the run directory by default.
+        accepted: finding -> why it is no trouble, or None; what is accepted is listed apart with its reason.
 
     Raises:
         RecordError: the record can't be read, or the file can't be written.
     """
     target = Path(run_dir) / NAME if path is None else Path(path)
-    page = render(run_dir)
+    page = render(run_dir, accepted)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         part.write_text(page, encoding="utf-8", errors="replace")
@@ -55,9 +59,9 @@ def write(run_dir: str | os.PathLike[str], path: str | os.PathLike[str] | None =
     return target
 
 
-def render(run_dir: str | os.PathLike[str]) -> str:
+def render(run_dir: str | os.PathLike[str], accepted: Accepted = nothing) -> str:
     """Return the report as HTML; see :func:`write`."""
-    view = content(load(run_dir), datetime.now(timezone.utc))
+    view = content(load(run_dir), datetime.now(timezone.utc), accepted)
     sheets = [Markup(asset(name)) for name in SHEETS]
     scripts = [Markup(asset(name)) for name in SCRIPTS]
     data = Markup(embed(view.pop("data")))  # embed() leaves nothing that could close the element

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lightning_diag.diagnosis import Coverage, Diagnosis, diagnose
+from lightning_diag.finding import Finding
 from lightning_diag.record import Record
 from lightning_diag.report.cards import Cards
 from lightning_diag.report.gather import Gathered
@@ -43,19 +44,22 @@ class Verdict:
     whole: str = ""
 
 
-def diagnosis_of(record: Record) -> Diagnosis:
-    """Return the diagnosis of a record's findings, with the coverage the run stated at its end.
+def diagnosis_of(record: Record, findings: Sequence[Finding] | None = None) -> Diagnosis:
+    """Return the diagnosis of a record's findings (or of some), with the coverage the run stated at its end.
 
     While the run goes on (and after it was killed) its coverage is not known: nothing is said to have run.
     """
     stored = record.diagnosis or {}
     coverage = stored.get("coverage")
-    return diagnose(record.findings[:MAX_FINDINGS], _coverage(coverage) if isinstance(coverage, Mapping) else None)
+    found = record.findings[:MAX_FINDINGS] if findings is None else findings
+    return diagnose(found, _coverage(coverage) if isinstance(coverage, Mapping) else None)
 
 
-def verdict(diagnosis: Diagnosis, shown: Cards, got: Gathered, running: bool) -> Verdict:
-    """Return the head of the page."""
+def verdict(diagnosis: Diagnosis, shown: Cards, got: Gathered, running: bool, accepted: int = 0) -> Verdict:
+    """Return the head of the page; so many findings were accepted and don't count."""
     checks = _checks(diagnosis.coverage, running)
+    if accepted:
+        checks += f"; {plural(accepted, 'finding')} accepted and left out"
     whole = clean(diagnosis.verdict, 600)
     if shown.causes:
         top = shown.causes[0]

@@ -34,4 +34,6 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One report of each small run."""
     root = tmp_path_factory.mktemp("reports")
     made = (runs.healthy, runs.broken, runs.empty, runs.hostile, runs.running)
-    return {make.__name__: write(make(root / make.__name__)) for make in made}
+    written = {make.__name__: write(make(root / make.__name__)) for make in made}
+    written["accepted"] = write(runs.broken(root / "accepted"), accepted=runs.accepted)
+    return written
