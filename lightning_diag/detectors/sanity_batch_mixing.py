@@ -43,8 +43,9 @@ class SanityBatchMixing(Detector):
         the plan (60 to 1,000 steps). Never critical.
 
     False alarms:
-        None in the tests' seven healthy twins. Models that compare samples of a batch in
-        evaluation mode on purpose (mixture-of-experts capacity, attention between samples) get a note.
+        None in 193 healthy trainings of 12 networks, no note either (benchmarks/results/sanity_rules.md); 34 of 34
+        planted faults were found, 30 warned of, the others trained well all the same. Models that compare samples of a
+        batch in evaluation mode on purpose (mixture-of-experts capacity, attention between samples) get a note.
 
     Cost:
         10 µs a look; nothing after the first look that found nothing.

@@ -43,8 +43,9 @@ class SanityCannotOverfitBatch(Detector):
         right. A note where only the run's own optimizer can't: its rate is too low or too high.
 
     False alarms:
-        See ``benchmarks/results/sanity_rules.md``. Losses with a floor of their own (noise prediction at random times,
-        mixed targets) may get a note.
+        None in 195 healthy trainings of 11 networks, no note either (benchmarks/results/sanity_full.md); 17 of 17
+        planted faults found, 13 warned of. Losses with a floor of their own (noise prediction at random times, mixed
+        targets) may get a note.
 
     Cost:
         Up to 800 training steps, once.

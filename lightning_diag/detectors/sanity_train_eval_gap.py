@@ -37,7 +37,7 @@ class SanityTrainEvalGap(Detector):
         the share is above ``limit``: a warning, because validation measures this.
 
     False alarms:
-        See ``benchmarks/results/sanity_rules.md``.
+        None in 188 healthy trainings of 11 networks (benchmarks/results/sanity_full.md); 3 of 3 planted faults found.
 
     Cost:
         One step, once.

@@ -14,11 +14,13 @@ from lightning_diag.errors import NotMeasurable
 from lightning_diag.probes.base import Batch, Probe, Scene, Values
 from lightning_diag.probes.batch_fields import find_target
 from lightning_diag.probes.isolated import brief, isolated, undisturbed, untouched
-from lightning_diag.probes.parameters import TrainedParameters, is_norm
+from lightning_diag.probes.parameters import TrainedParameters
 from lightning_diag.probes.sanity_calls import Cut, cut_calls
 from lightning_diag.probes.sanity_layers import Layers
 from lightning_diag.probes.sanity_rows import follows_batch, input_effect, mixing
 from lightning_diag.reading import Reading
+
+Places = tuple[tuple[str, ...], Tensor, Tensor]  # names of layers, codes of where it is lost, and mixed
 
 CHECKS = (1, 4, 10, 40, 160)  # sampled steps at which it looks: beyond the first only while something is odd
 SUSPECT_EFFECT = 1e-6  # relative change of the output below which it is looked at again
@@ -92,6 +94,8 @@ class SanityProbe(Probe):
         odd = bool((effect < SUSPECT_EFFECT).any() or (mixed > SUSPECT_MIXING).any())
         if not odd and (not blank or self._samples >= CHECKS[1]):
             self._done = True
+        if not learned:
+            return {}  # the last look once more
         unmeasured = dict(learned.get("unmeasured", {}))
         if not np.isfinite(effect).any():
             unmeasured.setdefault(SIGNALS[0], "what the modules return is no tensor of finite numbers")
@@ -117,10 +121,12 @@ class SanityProbe(Probe):
 
     def _look(self) -> Values:
         inside = self._samples > CHECKS[0]
-        made: list[tuple[str, Tensor, Tensor, Layers | None]] = []
+        made: list[tuple[Tensor, Tensor, Places | None]] = []
+        calls: list[str] = []
         for cut in self._cuts:
             try:
-                made.append((cut.name, *self._compared(cut, inside=inside)))
+                made.append(self._compared(cut, inside=inside))
+                calls.append(cut.name)
             except Exception as error:
                 fails = "" if isinstance(error, NotMeasurable) else f"{cut.name} fails when it is called again: "
                 self._reason = self._reason or fails + (brief(error) if fails else str(error))
@@ -130,28 +136,24 @@ class SanityProbe(Probe):
             self._learned = {"names": {"call": ("",)}, "unmeasured": dict.fromkeys(self.signals, reason)}
             return [(name, nothing) for name in SIGNALS]
         why_not = {SIGNALS[1]: self._reason} if self._reason else {}
-        self._learned = {"names": {"call": tuple(name for name, *_ in made)}, "unmeasured": why_not}
+        self._learned = {"names": {"call": tuple(calls)}, "unmeasured": why_not}
         values: Values = [
-            (SIGNALS[0], torch.stack([effect for _, effect, _, _ in made])),
-            (SIGNALS[1], torch.stack([mixed for _, _, mixed, _ in made])),
+            (SIGNALS[0], torch.stack([effect for effect, _, _ in made])),
+            (SIGNALS[1], torch.stack([mixed for _, mixed, _ in made])),
         ]
-        layers = [found for *_, found in made if found is not None]
+        layers = [found for _, _, found in made if found is not None]
         if layers:
-            names = tuple(name for found in layers for name in found.names)
-            self._learned["names"]["layer"] = names
-            if names:
-                values += [
-                    (PLACES[0], torch.cat([found.lost() for found in layers])),
-                    (PLACES[1], torch.cat([found.mixed() for found in layers])),
-                ]
+            self._learned["names"]["layer"] = tuple(name for names, _, _ in layers for name in names)
+            values += [(PLACES[0], torch.cat([lost for _, lost, _ in layers]))]
+            values += [(PLACES[1], torch.cat([mixed for _, _, mixed in layers]))]
         return values
 
-    def _compared(self, cut: Cut, *, inside: bool) -> tuple[Tensor, Tensor, Layers | None]:
+    def _compared(self, cut: Cut, *, inside: bool) -> tuple[Tensor, Tensor, Places | None]:
         """Effect and mixing of one call, and what its layers did where asked for."""
         with undisturbed(self._device), contextlib.ExitStack() as stack:
             module = isolated(cut.module)
             stack.enter_context(untouched(cut.module))
-            layers = Layers(module, cut.name, cut.prefix, cut.rows, is_norm) if inside else None
+            layers = Layers(module, cut.name, cut.prefix, cut.rows, self._device) if inside else None
             order = list(range(cut.rows))
             first = _called(module, cut.changed(order))
             replaced = cut.changed([1, *order[1:]])
@@ -169,7 +171,12 @@ class SanityProbe(Probe):
                 if cut.rows > 2 and follows_batch(first, _called(module, cut.changed(order[:-1]))):
                     self._reason = PAIRS
                     mixed = torch.full_like(mixed, torch.nan)
-        return effect, mixed, layers
+            places = None if layers is None else (tuple(layers.names), layers.lost(), layers.mixed())
+            return self._here(effect), self._here(mixed), places
+
+    def _here(self, value: Tensor) -> Tensor:
+        """A value on the run's own device; NaN for one that lies elsewhere (moving it would wait)."""
+        return value if value.device == self._device else torch.full((), torch.nan, device=self._device)
 
 
 def _called(module: nn.Module, given: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:

@@ -46,7 +46,9 @@ class Cut:
         def pick(tensor: Tensor) -> Tensor:
             if tensor.ndim == 0 or tensor.shape[0] != self.rows:
                 return tensor
-            return tensor[: len(order)] if id(tensor) in self.fixed else tensor[list(order)]
+            if id(tensor) in self.fixed:
+                return tensor[: len(order)]
+            return torch.stack([tensor[i] for i in order])  # indexing with a list would wait for the device
 
         args, kwargs = mapped(self.given, pick)
         return args, kwargs

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from lightning_diag.probes.parameters import clean_name
+from lightning_diag.probes.parameters import clean_name, is_norm
 from lightning_diag.probes.sanity_calls import tensors_in
 
 Sides = tuple[list[Tensor], list[Tensor]]
@@ -26,18 +26,16 @@ class Layers:
         name: what it is called.
         prefix: its name in the user's module; empty for that itself.
         rows: samples of a call; only the first of them differs between the two.
-        is_norm: whether a layer is a normalization.
+        device: where the codes are made.
 
     Attributes:
         names: of the layers, in the order in which they finished.
     """
 
-    def __init__(
-        self, module: nn.Module, name: str, prefix: str, rows: int, is_norm: Callable[[nn.Module], bool]
-    ) -> None:
+    def __init__(self, module: nn.Module, name: str, prefix: str, rows: int, device: torch.device) -> None:
         self.names: list[str] = []
         self._norms: set[str] = set()
-        self._rows = rows
+        self._rows, self._device = rows, device
         self._first: dict[str, Sides] = {}
         self._second: dict[str, Sides] = {}
         self._now = self._first
@@ -71,12 +69,13 @@ class Layers:
         return self._codes(slice(1, None), code)
 
     def _codes(self, part: slice, code: Callable[[str, Tensor, Tensor], Tensor]) -> Tensor:
+        unknown = torch.full((), torch.nan, device=self._device)
         made: list[Tensor] = []
         for name in self.names:
             came, left = (self._changed(name, side, part) for side in (0, 1))
-            made.append(torch.full((), torch.nan) if came is None or left is None else code(name, came, left))
-        device = next((m.device for m in made if m.device.type != "cpu"), torch.device("cpu"))
-        return torch.stack([m.to(device) for m in made])
+            found = unknown if came is None or left is None else code(name, came, left)
+            made.append(found if found.device == unknown.device else unknown)
+        return torch.stack(made)
 
     def _changed(self, name: str, side: int, part: slice) -> Tensor | None:
         """Whether samples of a layer's input (0) or output (1) changed; None where it has no entry a sample."""

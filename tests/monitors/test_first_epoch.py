@@ -50,7 +50,8 @@ def frozen() -> Forgetful:
 
 
 def told(module: Classifier, root: Path) -> list[tuple[str, tuple[str, ...], int]]:
-    diag = Diagnostics(sinks=[], strict=True, select=["gradients/unreached", "sanity/*", "updates/frozen"])
+    rules = ["gradients/unreached", "sanity/*", "updates/frozen"]
+    diag = Diagnostics(every_n_steps=1, sinks=[], strict=True, select=rules)
     fit(module, [diag], root, steps=EPOCH)
     return [(f.rule, f.where, f.last_step) for f in diag.findings]
 

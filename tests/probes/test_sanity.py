@@ -96,7 +96,7 @@ def zeroed(net: Net) -> Net:
 def trained(net: nn.Module, root: Path, steps: int = EPOCH, kind: Any = Classifier, **options: Any) -> Diagnostics:
     module = kind()
     module.net = net
-    diag = Diagnostics([SanityMonitor()], sinks=[], strict=True)
+    diag = Diagnostics([SanityMonitor()], every_n_steps=1, sinks=[], strict=True)
     fit(module, [diag], root, steps=steps, **options)
     return diag
 
