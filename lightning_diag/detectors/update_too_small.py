@@ -17,6 +17,7 @@ from lightning_diag.reading import Reading
 from lightning_diag.streaming.sorted_window import SortedWindow
 
 SHRUNK = 1.0  # decades: with a steady learning rate steps shrink this much when layers die or the run has converged
+PRETRAINED = 0.9  # R of the first ten losses below which a run goes on from what was learned before
 USUAL = 1e-3  # update ratio of most healthy runs (CS231n)
 
 
@@ -134,7 +135,9 @@ class UpdateTooSmall(Detector):
     def _finding(self, reading: Reading) -> Finding:
         run, ratio = self._run, 10 ** self._ratios.median()
         end = run.projected(reading.facts)
+        pretrained = bool(run.trail) and run.trail[0][1] < PRETRAINED
         suffers = run.known and run.relative > self.target and end > self.target and not run.plateaued()
+        suffers = suffers and not pretrained
         planned, rate = reading.facts.planned_steps, run.rates.last
         factor = 10.0 ** max(1, round(math.log10(USUAL / ratio)))
         when = f"by step {planned}" if planned else "in 20 times the steps done"

@@ -62,6 +62,11 @@ def test_a_run_that_has_learned_is_quiet() -> None:
     assert run(UpdateTooSmall(), stream(small(relative=0.1)))[-1] is None
 
 
+def test_a_fine_tuning_that_starts_below_chance_is_info() -> None:
+    found = findings(UpdateTooSmall(), stream(small(relative=0.7, falling=1e-5)))
+    assert found and {f.severity for f in found} == {Severity.INFO}
+
+
 def test_without_a_known_chance_it_is_info() -> None:
     found = findings(UpdateTooSmall(), stream(small(), known=facts(chance_loss=None)))
     assert {f.severity for f in found} == {Severity.INFO}
