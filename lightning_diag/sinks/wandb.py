@@ -118,6 +118,7 @@ class WandbSink(Sink):
         self._suspects_due = False
         self._classes_at = -float("inf")
         self._classes_due = False
+        self._refused: Exception | None = None  # by a table, a picture or a page
 
     def __reduce__(self) -> tuple[Any, ...]:
         own = (self.log_every_n_steps, self.max_rows, self.alerts_per_hour, self.table_every_s, self.clock)
@@ -174,6 +175,8 @@ class WandbSink(Sink):
         self._log_report()
         self._summarize(diagnosis)
         self._wandb = None
+        if self._refused is not None:
+            raise self._refused
 
     def _log(self, row: Mapping[str, object]) -> None:
         if not row:
@@ -183,11 +186,23 @@ class WandbSink(Sink):
             self._defined.add(key)
         self._call("log", {**row, AXIS: self._step})
 
+    def _log_media(self, media: Mapping[str, object]) -> None:
+        """Log tables, pictures, pages; after one that is refused no more, which is told at the end: charts go on.
+
+        A table is an artifact, for which W&B asks its server at once: one that is away holds up the training until
+        W&B's own patience ends (seconds), so that is done once.
+        """
+        if self._refused is None:
+            try:
+                self._log(media)
+            except Exception as error:
+                self._refused = error
+
     def _log_table(self) -> None:
         if self._wandb is None or not self._latest:
             return
         table = self._wandb.Table(columns=list(COLUMNS), data=rows(list(self._latest.values())))
-        self._log({TABLE: table})
+        self._log_media({TABLE: table})
         self._table_at, self._table_due = self.clock(), False
 
     def _log_classes(self) -> None:
@@ -205,7 +220,7 @@ class WandbSink(Sink):
         for key, picture in ((CLASS_MAP, self._classes.heat_map()), (DOMAIN_CHART, self._domains.chart())):
             if picture:
                 media[key] = self._wandb.Html(picture, inject=False)
-        self._log(media)
+        self._log_media(media)
         self._classes_at, self._classes_due = self.clock(), False
 
     def _log_suspects(self) -> None:
@@ -221,7 +236,7 @@ class WandbSink(Sink):
         """Log the page that was drawn from the record, if there is one."""
         path = None if self._run_dir is None else self._run_dir / "report.html"
         if self._wandb is not None and path is not None and path.is_file() and path.stat().st_size <= MAX_REPORT_BYTES:
-            self._log({REPORT: self._wandb.Html(str(path), inject=False)})
+            self._log_media({REPORT: self._wandb.Html(str(path), inject=False)})
 
     def _alert(self, finding: Finding) -> None:
         now = self.clock()

@@ -273,6 +273,27 @@ def test_other_usage_errors_are_raised() -> None:
         opened(Wrong()).reading(Reading(1, 0, {"loss/train": 1.0}))
 
 
+def test_a_table_that_is_refused_is_the_last_one_and_costs_no_chart() -> None:
+    class Away(FakeRun):
+        asked = 0
+
+        def log(self, row: dict[str, Any]) -> None:
+            if TABLE in row:
+                self.asked += 1
+                raise ConnectionError("the server is away")
+            super().log(row)
+
+    run, clock = Away(), Clock()
+    sink = opened(run, clock=clock)
+    for step in range(1, 6):
+        clock.now += 1000.0
+        sink.reading(Reading(step, 0, {"grad/norm": 1.0}))
+        sink.finding(rule(step))
+    with pytest.raises(ConnectionError, match="away"):
+        sink.close(diagnose([rule(1)]))
+    assert run.asked == 1 and len(run.rows) == 5 and run.summary["diag/verdict"]
+
+
 def test_a_missing_package_is_named_when_it_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     sink = WandbSink(FakeRun())
     monkeypatch.setitem(sys.modules, "wandb", None)
