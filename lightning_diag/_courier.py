@@ -53,6 +53,11 @@ class Courier:
         """Judge everything that is on its way."""
         self._take(self.transfer.finish(failed=failed))
 
+    def drain(self) -> None:
+        """Judge what is on its way from the device: checkpoints wait anyway. Others' are not awaited."""
+        if self.alone:
+            self._take(self.transfer.finish())
+
     def hear(self, learned: Mapping[str, Any]) -> None:
         """Take in facts that every process learns by itself."""
         if learned:

@@ -84,6 +84,7 @@ class Pipeline:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what probes and facts have learned, for a checkpoint: plain data and tensors on the CPU."""
+        self._courier.drain()
         facts = self.facts.learned(self._first_facts, self._roster.lost)
         return {"probes": self._roster.state_dict(), "facts": facts, "step": self.last_step, "traced": self._traced}
 
@@ -104,8 +105,7 @@ class Pipeline:
             self._courier.finish(failed=failed)
             last = self.last_step if self._courier.alone else self._courier.arrived
             if not failed and last:
-                end = Reading(last, self._epoch, {"run/ended": np.float64(1.0)}, self.facts, stage="end")
-                self._teller.take(end)
+                self._teller.take(Reading(last, self._epoch, {"run/ended": np.float64(1.0)}, self.facts, stage="end"))
         finally:
             self._roster.each("detach")
             diagnosis = self.judge.diagnosis

@@ -214,9 +214,9 @@ class Session:
     def state_dict(self) -> dict[str, Any]:
         """Return plain data that goes into the user's checkpoint."""
         return {
+            "pipeline": self.pipeline.state_dict(),  # first: it waits for what is on its way
             "judge": self.settled.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "pipeline": self.pipeline.state_dict(),
             "run_dir": None if self.run_dir is None else str(self.run_dir),
             "step": self.pipeline.last_step,
         }

@@ -24,9 +24,9 @@ class SuspectPictures:
     def add(self, reading: Reading) -> bool:
         """Take in a reading; returns whether it brought pictures."""
         table, rows = reading.vector("data/suspects"), reading.vector("data/suspect_pictures")
-        if table is not None:
+        if table is not None and table.ndim == 2:
             self._table = table
-        if rows is None:
+        if rows is None or rows.ndim != 2:
             return False
         self._pictures = {tuple(row[:3]): picture(row) for row in rows if np.isfinite(row).all()}
         return bool(self._pictures)

@@ -45,9 +45,8 @@ class WandbSink(Sink):
     ``diag/findings`` holds one row a rule; ``diag/classes``, ``diag/confusions`` and the heat map
     ``diag/class_error_by_epoch`` show at most 50 classes and 100 validation passes; ``diag/report`` is the report,
     logged at the end, as is ``diag/suspicious_labels``: at most 16 pictures of samples whose label is probably wrong.
-    A finding of warning or
-    worse becomes an alert, once a severity. The summary tells ``diag/worst_severity``, ``diag/open_findings``,
-    ``diag/overhead_frac`` and, at the end, ``diag/verdict``, ``diag/cause`` and ``diag/next_experiment``.
+    A finding of warning or worse becomes an alert, once a severity. The summary tells ``diag/worst_severity``,
+    ``diag/open_findings``, ``diag/overhead_frac``; at the end the ``verdict``, ``cause`` and ``next_experiment``, too.
 
     Each key is tied to the axis by its exact name: W&B resolves overlapping globs in random order, and Lightning's
     logger defines ``*``. Rows are logged without ``step=``, which would drop rows behind the run's own counter. A
@@ -104,20 +103,16 @@ class WandbSink(Sink):
         self._news = News()
         self._defined: set[str] = set()
         self._latest: dict[str, Finding] = {}
-        self._step = 0
+        self._step = self._held = 0
         self._names: tuple[str, ...] = ()
         self._overhead: float | None = None
         self._run_dir: Path | None = None
         self._sent: dict[Severity, deque[float]] = {}
-        self._held = 0
-        self._table_at = -float("inf")
-        self._table_due = False
         self._classes = ClassHistory()
         self._domains = DomainHistory()
         self._suspects = SuspectPictures()
-        self._suspects_due = False
-        self._classes_at = -float("inf")
-        self._classes_due = False
+        self._table_at = self._classes_at = -float("inf")
+        self._table_due = self._classes_due = self._suspects_due = False
         self._refused: Exception | None = None  # by a table, a picture or a page
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -179,30 +174,24 @@ class WandbSink(Sink):
             raise self._refused
 
     def _log(self, row: Mapping[str, object]) -> None:
-        if not row:
+        if not row or (self._refused is not None and not MEDIA.isdisjoint(row)):
             return
         for key in row.keys() - self._defined - MEDIA:
             self._call("define_metric", key, step_metric=AXIS, **({} if key in SHOWN else {"hidden": True}))
             self._defined.add(key)
-        self._call("log", {**row, AXIS: self._step})
-
-    def _log_media(self, media: Mapping[str, object]) -> None:
-        """Log tables, pictures, pages; after one that is refused no more, which is told at the end: charts go on.
-
-        A table is an artifact, for which W&B asks its server at once: one that is away holds up the training until
-        W&B's own patience ends (seconds), so that is done once.
-        """
-        if self._refused is None:
-            try:
-                self._log(media)
-            except Exception as error:
-                self._refused = error
+        try:
+            self._call("log", {**row, AXIS: self._step})
+        except Exception as error:
+            if MEDIA.isdisjoint(row):
+                raise
+            # W&B asks its server whether it takes a table, for seconds if that is away: once, told at the end
+            self._refused = error
 
     def _log_table(self) -> None:
         if self._wandb is None or not self._latest:
             return
         table = self._wandb.Table(columns=list(COLUMNS), data=rows(list(self._latest.values())))
-        self._log_media({TABLE: table})
+        self._log({TABLE: table})
         self._table_at, self._table_due = self.clock(), False
 
     def _log_classes(self) -> None:
@@ -220,7 +209,7 @@ class WandbSink(Sink):
         for key, picture in ((CLASS_MAP, self._classes.heat_map()), (DOMAIN_CHART, self._domains.chart())):
             if picture:
                 media[key] = self._wandb.Html(picture, inject=False)
-        self._log_media(media)
+        self._log(media)
         self._classes_at, self._classes_due = self.clock(), False
 
     def _log_suspects(self) -> None:
@@ -236,7 +225,7 @@ class WandbSink(Sink):
         """Log the page that was drawn from the record, if there is one."""
         path = None if self._run_dir is None else self._run_dir / "report.html"
         if self._wandb is not None and path is not None and path.is_file() and path.stat().st_size <= MAX_REPORT_BYTES:
-            self._log_media({REPORT: self._wandb.Html(str(path), inject=False)})
+            self._log({REPORT: self._wandb.Html(str(path), inject=False)})
 
     def _alert(self, finding: Finding) -> None:
         now = self.clock()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from torch.nn import functional as F  # noqa: N812 - the usual name
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_diag import Diagnostics, MemorySink
+from lightning_diag._transfer import Transfer
 from lightning_diag.demo.data import batches, real_digits
 from lightning_diag.demo.rendering import synthetic_digits
 from lightning_diag.observation import Observation
@@ -197,6 +200,26 @@ def test_a_resumed_run_measures_and_finds_what_one_long_run_does(name: str, tmp_
     assert case.data is not wrong_labels or later[-1].names("suspect")
     assert resumed.findings == whole.findings
     assert resumed.diagnosis == whole.diagnosis
+
+
+def test_a_checkpoint_holds_what_is_on_its_way_from_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def judged() -> str:
+        saved: list[dict[str, Any]] = []
+
+        class Save(pl.Callback):
+            def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+                if trainer.global_step == 20:
+                    saved.append(diag.state_dict()["judge"])
+
+        diag = Diagnostics(strict=True, every_n_steps=2, sinks=[], select=("loss", "gradients"))
+        torch.manual_seed(0)
+        fit(Classifier(), [diag, Save()], tmp_path, steps=24)
+        return json.dumps(saved[0])
+
+    at_once = judged()
+    monkeypatch.setattr(Transfer, "at_once", lambda self, value: None)
+    monkeypatch.setattr(Transfer, "landed", lambda self: iter(()))  # as if no copy were done by then
+    assert judged() == at_once
 
 
 def test_sums_that_processes_add_up_are_taken_back_by_the_first_one_only() -> None:
