@@ -152,6 +152,7 @@ def fit(
     datamodule: pl.LightningDataModule | None = None,
     diag: dict[str, Any] | None = None,
     callbacks: tuple[pl.Callback, ...] = (),
+    ckpt_path: str | None = None,
     **trainer: Any,
 ) -> None:
     """Train and leave ``rank0.json``, ``rank1.json`` in the folder."""
@@ -177,7 +178,7 @@ def fit(
             **trainer,
         },
     )
-    made.fit(Net() if module is None else module, datamodule or Data())
+    made.fit(Net() if module is None else module, datamodule or Data(), ckpt_path=ckpt_path)
 
 
 CASES: dict[str, Callable[[Path], None]] = {}
@@ -412,6 +413,23 @@ def one_diverges(folder: Path) -> None:
 @case
 def two_diverge(folder: Path) -> None:
     fit(folder, Net(lr=30.0), max_steps=32)
+
+
+class Keep(pl.Callback):
+    """Saves a checkpoint after the first epoch, 16 steps."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        if trainer.current_epoch == 0:
+            trainer.save_checkpoint(self.path)
+
+
+@case
+def two_resumed(folder: Path) -> None:
+    fit(folder / "before", Net(lr=30.0), callbacks=(Keep(folder / "at.ckpt"),), max_steps=32)
+    fit(folder, Net(lr=30.0), ckpt_path=str(folder / "at.ckpt"), max_steps=32)
 
 
 @case

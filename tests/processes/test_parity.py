@@ -98,3 +98,17 @@ def test_processes_that_are_launched_or_spawned_tell_the_same(tmp_path: Path, ru
         assert values(ranks[0])[24, "train"]["grad/norm"] == values(forked[0])[24, "train"]["grad/norm"]
         for rank in ranks.values():
             assert rank["verdict"] == forked[0]["verdict"] and rank["failed"] == {}
+
+
+def test_a_run_of_two_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
+    runs = run(tmp_path, "two_diverge", "two_resumed")
+    whole, later = values(runs["two_diverge"][0]), values(runs["two_resumed"][0])
+    assert later.keys() == {place for place in whole if place[0] > 16}
+    exact = {*EXACT, *COUNTS} - {"accuracy/val", "loss/val"}  # every rank goes on with the running means of the first
+    for place, seen in later.items():
+        for name in exact & seen.keys():
+            np.testing.assert_allclose(seen[name], whole[place][name], rtol=1e-5, err_msg=f"{place} {name}")
+    told = [{f["rule"]: f["severity"] for f in runs["two_diverge"][0]["findings"]}]
+    told += [{f["rule"]: f["severity"] for f in runs["two_resumed"][rank]["findings"]} for rank in (0, 1)]
+    assert told[0] == told[1] == told[2] and told[0]
+    assert runs["two_resumed"][0]["failed"] == runs["two_resumed"][1]["failed"] == {}
