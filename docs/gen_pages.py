@@ -1,7 +1,8 @@
 """Pages made at build time from the code, so that they can't disagree with it.
 
-One page a rule from its detector's docstring; the tables of rules, keys and signals where a page asks for them with
-``<!-- table: NAME -->``; the reference from ``lightning_diag.__all__``. MkDocs calls the ``on_*`` functions.
+One page a rule from its detector's docstring, with a picture of its example and its scores on the zoo; one a monitor;
+the tables of rules, keys and signals where a page asks for them with ``<!-- table: NAME -->``; the reference from
+``lightning_diag.__all__``. MkDocs calls the ``on_*`` functions.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from mkdocs.structure.files import File, Files
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the code of this very tree, installed or not
 
 import lightning_diag
+from docs import measured, monitor_pages
 from docs.roles import plain
+from docs.rule_pictures import picture
 from lightning_diag._plugins import shipped
 from lightning_diag.detectors.base import Detector
 from lightning_diag.signals import SIGNALS, logged_keys
@@ -36,11 +39,16 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     pages = next(entry["Rules"] for entry in config.nav or [] if "Rules" in entry)
     for group, rules in groupby(shipped(), key=lambda cls: cls.rule.partition("/")[0]):
         pages.append({group: [{_name(cls): _path(cls)} for cls in rules]})
+    monitors = next(entry["Monitors and keys"] for entry in config.nav or [] if "Monitors and keys" in entry)
+    monitors += [{cls.__name__: f"monitors/{cls.__name__}.md"} for cls in monitor_pages.classes()]
     return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that have no file."""
+    for monitor in monitor_pages.classes():
+        page = monitor_pages.monitor_page(monitor)
+        files.append(File.generated(config, f"monitors/{monitor.__name__}.md", content=page))
     for cls in shipped():
         files.append(File.generated(config, _path(cls), content=rule_page(cls)))
     files.append(File.generated(config, "reference.md", content=reference()))
@@ -64,9 +72,11 @@ def rule_page(cls: type[Detector]) -> str:
         "",
     ]
     lead, sections = split(inspect.cleandoc(cls.__doc__ or ""))
-    lines += [prose(lead), ""]
+    lines += [prose(lead), "", picture(cls) or "No picture: its example measures nothing that could be drawn.", ""]
     for title, body in sections:
         lines += [f"## {_TITLES.get(title, title)}", "", _body(title, body, cls), ""]
+        if title == "False alarms":
+            lines += ["## Measured accuracy", "", measured.section(cls.rule, measured.load()), ""]
     return "\n".join(lines)
 
 
