@@ -100,6 +100,16 @@ def leakage(case: Case, g: torch.Generator) -> Case:
     return case
 
 
+def near_leakage(case: Case, g: torch.Generator) -> Case:
+    """Five percent of validation stand in train a little brighter and noisier, as if saved again."""
+    x, y = case.train
+    chosen = torch.randperm(len(case.val[1]), generator=g)[: max(6, round(0.05 * len(case.val[1])))]
+    copies = case.val[0][chosen]
+    copies = 1.02 * copies + 0.02 * x.std() * torch.randn(copies.shape, generator=g)
+    case.train = torch.cat([x, copies]), torch.cat([y, case.val[1][chosen]])
+    return case
+
+
 def label_noise(case: Case, g: torch.Generator, share: float = 0.05) -> Case:
     """A share of the training labels is another class's, drawn evenly."""
     x, y = case.train[0], case.train[1].clone()
@@ -246,6 +256,7 @@ def as_is(case: Case, g: torch.Generator) -> Case:
 Plant = Callable[[Case, torch.Generator], Case]
 FAULTS: dict[str, tuple[str, Plant]] = {
     "leakage": ("data/leakage", leakage),
+    "near leakage": ("data/near-leakage", near_leakage),
     "label noise 5 %": ("data/label-noise", label_noise),
     "label noise 15 %": ("data/label-noise", more_label_noise),
     "sorted": ("data/unshuffled", sorted_loader),

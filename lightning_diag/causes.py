@@ -225,7 +225,7 @@ CAUSES: tuple[Pattern, ...] = (
     Pattern(
         "leakage",
         "the inputs or the split give the labels away",
-        {"data/leakage": 2.4, "data/giveaway-feature": 2.4, "fit/too-good": 1.0},
+        {"data/leakage": 2.4, "data/near-leakage": 2.2, "data/giveaway-feature": 2.4, "fit/too-good": 1.0},
         (),
         "validate the last checkpoint without the samples (or with the input set to 0) that the finding names: the "
         "difference is what leaked",

@@ -43,7 +43,7 @@ ITEMS: dict[str, tuple[str, ...]] = {
     "there is enough training data": ("fit/overfitting", "data/duplicates"),
     "labels are right": ("data/label-noise", "data/conflicting-labels", "data/labels-shifted"),
     "every class is represented": ("classes/imbalanced", "data/class-never-target", "classes/neglected"),
-    "nothing leaks": ("data/leakage", "data/giveaway-feature"),
+    "nothing leaks": ("data/leakage", "data/near-leakage", "data/giveaway-feature"),
     "no input is empty, constant or broken": ("data/constant-feature", "data/non-finite"),
     "inputs are normalized where the model needs it": ("data/unnormalized",),
     "batches are shuffled": ("data/unshuffled",),

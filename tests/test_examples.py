@@ -17,6 +17,7 @@ PROMISES = {
     "quickstart.py": ["Healthy", "lightning_diag_runs"],
     "activation_monitor.py": ["activations/dead", "units of the network are dead at second.1"],
     "class_error_monitor.py": ["warning classes/imbalanced ('digit 8',)", "hardly seen in training at digit 8"],
+    "data_monitor.py": ["warning: data/leakage validation sample 0"],
     "domain_gap_monitor.py": [
         "warning domains/gap ('real', 'digit",
         "held-out synthetic",

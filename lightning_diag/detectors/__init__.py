@@ -19,6 +19,7 @@ from lightning_diag.detectors.data_giveaway_feature import DataGiveawayFeature
 from lightning_diag.detectors.data_label_noise import DataLabelNoise
 from lightning_diag.detectors.data_labels_shifted import DataLabelsShifted
 from lightning_diag.detectors.data_leakage import DataLeakage
+from lightning_diag.detectors.data_near_leakage import DataNearLeakage
 from lightning_diag.detectors.data_non_finite import DataNonFinite
 from lightning_diag.detectors.data_unnormalized import DataUnnormalized
 from lightning_diag.detectors.data_unshuffled import DataUnshuffled
@@ -86,6 +87,7 @@ __all__ = [
     "DataLabelNoise",
     "DataLabelsShifted",
     "DataLeakage",
+    "DataNearLeakage",
     "DataNonFinite",
     "DataUnnormalized",
     "DataUnshuffled",

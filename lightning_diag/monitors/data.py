@@ -15,6 +15,7 @@ from lightning_diag.probes.data_features import DataFeatureProbe
 from lightning_diag.probes.data_found import BatchContentsProbe
 from lightning_diag.probes.data_keys import hashed_tensors, keys_on_host
 from lightning_diag.probes.data_linear import LinearBaselineProbe
+from lightning_diag.probes.data_near import DataNearProbe
 from lightning_diag.probes.loss import LossProbe
 
 
@@ -59,6 +60,7 @@ class DataMonitor(Monitor):
             ClassProbe(),
             BatchContentsProbe(),
             DataContentProbe(),
+            DataNearProbe(),
             DataFeatureProbe(),
             LinearBaselineProbe(),
         )
@@ -66,6 +68,7 @@ class DataMonitor(Monitor):
             probes=[(name, probe) for probe in probes],
             detectors=[
                 detectors.DataLeakage(),
+                detectors.DataNearLeakage(),
                 detectors.DataDuplicates(),
                 detectors.DataConflictingLabels(),
                 detectors.DataLabelNoise(),

@@ -92,6 +92,7 @@ class Batch:
         observation: predictions and targets, once they are known.
         captured: outputs of the outermost module calls, last first, while they are known.
         calls: these calls with their arguments, first first, while the loss is told.
+        keys: content keys of its samples in three parts, ``(B, 3)``, once a probe has worked them out.
         counted: whether its samples were counted: several losses may be made of one batch.
         observed: whether probes were shown its predictions and targets for an earlier of its losses: those that count
             samples leave it out then.
@@ -106,6 +107,7 @@ class Batch:
     observation: Observation | None = None
     captured: Sequence[Tensor] = ()
     calls: Sequence[tuple[nn.Module, tuple[Any, ...], dict[str, Any]]] = ()
+    keys: Tensor | None = None
     counted: bool = False
     observed: bool = False
 

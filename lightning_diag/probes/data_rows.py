@@ -50,4 +50,5 @@ def val_rows(batch: Batch, first: int) -> Tensor | None:
 
 def _parts(batch: Batch) -> Tensor | None:
     tensors = hashed_tensors(batch.batch)
-    return chunks(sample_keys(tensors)) if tensors else None
+    batch.keys = chunks(sample_keys(tensors)) if tensors else None
+    return batch.keys

@@ -43,6 +43,14 @@ NOISE = {"data/noise_frac": 0.12, "data/noise_samples": 1000, "data/noise_depth"
         ("DataLeakage", {"data/leaked_frac": 0.02, "data/leaked_samples": 8}, {"warning"}),
         ("DataLeakage", {"data/leaked_frac": 0.02, "data/leaked_samples": 2}, set()),
         ("DataLeakage", {"data/leaked_frac": 0.02, "data/leaked_samples": 8, "data/duplicate_frac": 0.05}, set()),
+        ("DataNearLeakage", {"data/near_leaked_frac": 0.05, "data/near_leaked_samples": 9}, {"warning"}),
+        ("DataNearLeakage", {"data/near_leaked_frac": 0.05, "data/near_leaked_samples": 4}, set()),
+        ("DataNearLeakage", {"data/near_leaked_frac": 0.01, "data/near_leaked_samples": 9}, set()),
+        (
+            "DataNearLeakage",
+            {"data/near_leaked_frac": 0.05, "data/near_leaked_samples": 9, "data/near_frac": 0.04},
+            {"info"},
+        ),
         ("DataDuplicates", {"data/duplicate_frac": 0.3, "data/samples": 1000}, {"info"}),
         ("DataConflictingLabels", {"data/conflict_frac": 0.05, "data/samples": 1000}, {"warning"}),
         (

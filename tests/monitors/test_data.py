@@ -46,6 +46,7 @@ def of(outcome: Outcome, rule: str) -> Finding:
     ("name", "net", "severity"),
     [
         ("leakage", "mlp", "warning"),
+        ("near leakage", "mlp", "warning"),
         ("sorted", "mlp", "warning"),
         ("0 to 255, offset 3", "mlp", "warning"),
         ("constant channel", "mlp", "info"),
