@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -45,7 +45,7 @@ class Run(NamedTuple):
     outcome: Outcome
 
 
-def run_all(seeds: tuple[int, ...], names: list[str], root: Path) -> Iterator[Run]:
+def run_all(seeds: tuple[int, ...], names: list[str], root: Path, every: Literal[1, "auto"]) -> Iterator[Run]:
     """Train every case on every data set with every seed."""
     for name in names:
         epochs = NOISE_EPOCHS if "noise" in name else TWIN_EPOCHS if name in TWINS else EPOCHS
@@ -53,7 +53,15 @@ def run_all(seeds: tuple[int, ...], names: list[str], root: Path) -> Iterator[Ru
             for seed in seeds:
                 print(name, data, net, seed, file=sys.stderr)
                 case = build(name, data, seed)
-                yield Run(name, data, net, seed, case.place, case.wrong, trained(case, net, epochs, seed, root))
+                yield Run(
+                    name,
+                    data,
+                    net,
+                    seed,
+                    case.place,
+                    case.wrong,
+                    trained(case, net, epochs, seed, root, every_n_steps=every),
+                )
 
 
 def excused(run: Run) -> bool:
@@ -118,11 +126,11 @@ def precision(runs: list[Run]) -> Iterator[str]:
                 yield f"| {data}, {net} | {wrong} | {', '.join(map(str, listed))} | {', '.join(shares)} | {name[12:]} |"
 
 
-def report(seeds: tuple[int, ...], names: list[str], *, cost: bool) -> Iterator[str]:
+def report(seeds: tuple[int, ...], names: list[str], *, budget: bool, cost: bool) -> Iterator[str]:
     """The whole page, line by line."""
     start = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        runs = list(run_all(seeds, names, Path(folder)))
+        runs = list(run_all(seeds, names, Path(folder), "auto" if budget else 1))
     spent = time.process_time() - start
     yield "# Rules over data on small trainings with planted faults\n"
     made = f"{datetime.now(timezone.utc):%Y-%m-%d}, Python {platform.python_version()}, torch {torch.__version__}, "
@@ -130,7 +138,7 @@ def report(seeds: tuple[int, ...], names: list[str], *, cost: bool) -> Iterator[
     made += f"Seeds {', '.join(map(str, seeds))}; limits were chosen on seeds {', '.join(map(str, TUNING))}. "
     yield made + "Made by `python -m benchmarks.data_rules`.\n"
     yield "Data: scikit-learn's digits as 64 columns and as images of three channels, a synthetic table of four classes"
-    yield "that overlap, the breast-cancer table. `DataMonitor` alone, default settings, batches of 32.\n"
+    yield "that overlap, the breast-cancer table. `DataMonitor` alone, batches of 32.\n"
     yield "## Found\n"
     yield from recall(runs)
     yield "\n## False alarms\n"
@@ -146,12 +154,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tuning", action="store_true", help="the seeds that limits were chosen on")
     parser.add_argument("--only", help="names of cases, by commas")
+    parser.add_argument("--budget", action="store_true", help="sample as the budget allows, not every step")
     given = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", module="lightning")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     names = given.only.split(";") if given.only else [*FAULTS, *TWINS]
-    for line in report(TUNING if given.tuning else REPORT, names, cost=not given.only):
+    for line in report(TUNING if given.tuning else REPORT, names, budget=given.budget, cost=not given.only):
         print(line, flush=True)
 
 
