@@ -22,8 +22,8 @@ _MADE = ("data/near_frac", "data/near_leaked_frac", "data/near_leaked_samples")
 class DataNearProbe(Probe):
     """Sketches what the content probe has hashed; at most 65,536 training samples and as many of validation.
 
-    Only the first epoch until its first validation pass is sketched: there a sample comes once, and an augmented one isn't met again as a near
-    duplicate of itself.
+    Only the first epoch until its first validation pass is sketched: there a sample comes once, and an augmented one
+    isn't met again as a near duplicate of itself.
     """
 
     every_step = True
