@@ -14,7 +14,9 @@ SHOWN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("gradients/accumulating", ("grad/norm", "loss/train")),
     ("gradients/unreached", ("grad/parameter_norm", "update/parameter_ratio", "grad/missing")),
     ("gradients/scaler-skipping", ("loss/train",)),
+    ("gradients/underflow", ("grad/quantized_frac", "grad/zero_frac")),
     ("gradients/*", ("grad/parameter_norm", "grad/norm", "loss/train")),
+    ("updates/lost", ("update/lost_frac",)),
     ("updates/*", ("update/parameter_ratio", "weight/parameter_norm", "lr")),
     ("activations/dead", ("activation/dead_frac",)),
     ("activations/saturated", ("activation/saturated_units_frac", "activation/saturated_frac")),
@@ -29,7 +31,17 @@ SHOWN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("loss/*", ("loss/train", "loss/val")),
     ("fit/too-good", ("accuracy/val", "accuracy/train", "loss/val", "loss/train")),
     ("fit/*", ("loss/train", "loss/val")),
+    ("sanity/worse-than-linear", ("accuracy/val", "baseline/accuracy", "loss/val", "loss/train")),
     ("sanity/*", ("loss/train",)),
+    ("setup/odd-initialization", ("loss/train",)),
+    ("setup/tiny-batch", ("loss/train",)),
+    ("system/input-bound", ("time/wait_frac", "time/batch_s")),
+    ("system/memory-growth", ("memory/device_bytes", "memory/host_bytes")),
+    ("data/leakage", ("data/leaked_frac",)),
+    ("data/label-noise", ("data/noise_frac",)),
+    ("data/duplicates", ("data/duplicate_frac",)),
+    ("data/unshuffled", ("data/same_label", "data/same_label_chance")),
+    ("data/labels-shifted", ("data/val_agreement", "data/shift_match")),
 )
 MAX_SCANS = 64
 MAX_PAIR = 500  # characters of two names
