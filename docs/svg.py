@@ -15,10 +15,12 @@ from lightning_diag.report.series import Floats
 from lightning_diag.report.words import number
 
 WIDTH, HEIGHT = 640, 260
-LEFT, RIGHT, TOP, BOTTOM = 64, 12, 40, 34
+LEFT, RIGHT, TOP, BOTTOM = 64, 24, 40, 34
 COLORS = ("#0d86c9", "#d55e00", "#00976c", "#c0669a")
 GREY, LIMIT = "#8a8a8a", "#d55e00"
 DIGITS = 1
+# a rim of the page's color, so that a label on a curve can be read
+RIM = "paint-order:stroke;stroke:var(--md-default-bg-color,transparent);stroke-width:4px"
 
 
 class Scale:
@@ -175,7 +177,7 @@ def _rule(x1: float, y1: float, x2: float, y2: float, look: str) -> str:
 
 
 def _text(x: float, y: float, text: str, anchor: str = "start") -> str:
-    return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}">{escape(text)}</text>'
+    return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" style="{RIM}">{escape(text)}</text>'
 
 
 def escape(text: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from docs import gen_pages, measured, monitor_pages
 from docs.rule_pictures import picture, run_example
-from docs.svg import TOP, WIDTH, bars, lines
+from docs.svg import RIGHT, TOP, WIDTH, bars, lines
 from lightning_diag._plugins import shipped
 from lightning_diag.detectors import LossNonFinite, LossSpike
 from lightning_diag.detectors.base import Detector
@@ -75,7 +75,7 @@ def test_curves_have_limit_mark_and_gaps() -> None:
     assert "limit 2.5" in texts
     assert "warning" in texts
     marks = [line for line in root.iter("{http://www.w3.org/2000/svg}line") if line.get("stroke-dasharray") == "2 3"]
-    assert [(mark.get("x1"), mark.get("y1")) for mark in marks] == [(str(WIDTH - 12), str(TOP))]
+    assert [(mark.get("x1"), mark.get("y1")) for mark in marks] == [(str(WIDTH - RIGHT), str(TOP))]
 
 
 def test_bars_are_as_long_as_their_values() -> None:
