@@ -15,6 +15,7 @@ from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
 
 NAMED = 5
+BATCHES = 20  # sampled, before targets are judged
 OWN = 10.0  # a single column is off when it lies so many of its own and of the usual standard deviations from zero
 Array = NDArray[np.float64]
 
@@ -34,10 +35,11 @@ class DataUnnormalized(Detector):
     Formula:
         with mean ``m`` and standard deviation ``s`` over all values: ``|m| / s > offset``, or ``s`` outside ``[low,
         high]``, or a column whose own mean lies 10 of its own and 10 of the usual column's standard deviations from
-        zero.
+        zero. Targets of a regression: their standard deviation outside ``[low, high]``, or their mean beyond ``high``,
+        over 20 sampled batches.
 
     Reads:
-        ``data/feature_mean data/feature_std``, and the loss.
+        ``data/feature_mean data/feature_std data/target_mean data/target_std``, and the loss.
 
     Args:
         offset: standard deviations from zero; higher = later. Default 3: an offset of 3 cost 4 (MLP), 10 (CNN) and 17
@@ -47,7 +49,8 @@ class DataUnnormalized(Detector):
 
     Fires when:
         a warning for an offset, or a scale with the loss or validation at no better than 0.9 times chance; info for a
-        scale alone and for columns. Not judged where a normalization or embedding is among the first two layers.
+        scale alone, for columns and for targets. Inputs are not judged where a normalization or embedding is among the
+        first two layers.
 
     False alarms:
         Counts and standardized data with few large values. Measured: `benchmarks/results/data_rules.md`.
@@ -71,7 +74,7 @@ class DataUnnormalized(Detector):
 
     rule: ClassVar[str] = "data/unnormalized"
     code: ClassVar[str] = "I005"
-    reads: ClassVar[tuple[str, ...]] = ("data/feature_mean", "data/feature_std", "loss/val")
+    reads: ClassVar[tuple[str, ...]] = ("data/feature_mean", "data/feature_std", "data/target_mean", "loss/val")
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "Inputs are not normalized"
     resolve_after: ClassVar[int | None] = None
@@ -84,10 +87,14 @@ class DataUnnormalized(Detector):
 
     def _reset(self) -> None:
         self._doing = Doing()
+        self._targets = [0.0, 0.0, 0.0]  # sampled batches, sum of their means, sum of their mean squares
 
     def update(self, reading: Reading) -> Finding | None:
         """Judge the inputs so far."""
         self._doing.see(reading)
+        target = self._of_targets(reading)
+        if target is not None:
+            return target
         mean, std = reading.vector("data/feature_mean"), reading.vector("data/feature_std")
         if mean is None or std is None:
             raise NotMeasurable(unseen(reading, "data/feature_mean"))
@@ -97,6 +104,32 @@ class DataUnnormalized(Detector):
         if not known.any() or not (std[known] > 0).any():
             raise NotMeasurable("the inputs don't vary")
         return self._judge(reading, _scale(mean[known], std[known]), len(mean))
+
+    def _of_targets(self, reading: Reading) -> Finding | None:
+        """Judge the targets of a regression."""
+        mean, spread = reading.scalar("data/target_mean"), reading.scalar("data/target_std")
+        if mean is None or spread is None or not np.isfinite([mean, spread]).all():
+            return None
+        count, total, squares = self._targets
+        self._targets = [count + 1, total + mean, squares + mean**2 + spread**2]
+        count, total, squares = self._targets
+        middle = total / count
+        std = max(squares / count - middle**2, 0.0) ** 0.5
+        if count < BATCHES or std == 0 or (self.low <= std <= self.high and abs(middle) <= self.high):
+            return None
+        limit = self.low if std < self.low else self.high
+        return self.found(
+            reading,
+            Severity.WARNING if self._doing.suffers else Severity.INFO,
+            f"The targets have mean {middle:.3g} and standard deviation {std:.3g} (limit {limit:g}): a network's first "
+            "answers lie around 0.",
+            where=("target",),
+            evidence={"value": std, "limit": limit, "mean": middle},
+            advice=(
+                "subtract the training targets' mean and divide by their standard deviation, undo it for the answers, "
+                "and train 200 steps: if the loss over its chance level falls faster, that was it",
+            ),
+        )
 
     def _judge(self, reading: Reading, scale: _Scale, total: int) -> Finding | None:
         suffers = self._doing.suffers

@@ -70,6 +70,9 @@ NOISE = {"data/noise_frac": 0.12, "data/noise_samples": 1000, "data/noise_depth"
         ("DataUnnormalized", {"data/feature_mean": [0.5, 0.4], "data/feature_std": [0.3, 0.3]}, set()),
         ("DataUnnormalized", {"data/feature_mean": [0, 0], "data/feature_std": [50, 50]}, {"info"}),
         ("DataUnnormalized", {"data/feature_mean": [2000, 0.1] + [0] * 8, "data/feature_std": [9] + [1] * 9}, {"info"}),
+        ("DataUnnormalized", {"data/target_mean": 150, "data/target_std": 77, **LEARNED}, {"info"}),
+        ("DataUnnormalized", {"data/target_mean": 0.95, "data/target_std": 0.2, **LEARNED}, set()),
+        ("DataUnnormalized", {"data/target_mean": 150, "data/target_std": 0, **LEARNED}, set()),
         ("DataUnshuffled", {"data/same_label": 1.0, "data/same_label_chance": 0.1, **LEARNED}, {"info"}),
         ("DataUnshuffled", {"data/same_label": 0.1, "data/same_label_chance": 0.1, **LOST}, set()),
         ("DataConstantFeature", {"data/feature_min": [0, 1], "data/feature_max": [1, 1]}, {"info"}),
@@ -97,6 +100,8 @@ def test_what_changes_with_the_run_and_its_facts() -> None:
     known = Facts(planned_steps=100, chance_loss=2.3)
     assert severities(run(detectors.DataUnnormalized(), scale, 90, known)) == {"info", "warning"}
     assert not run(detectors.DataUnnormalized(), scale, 90, Facts(input_normalized=True))
+    targets = {"data/target_mean": 150, "data/target_std": 77, **LOST}
+    assert severities(run(detectors.DataUnnormalized(), targets, 90, known)) == {"info", "warning"}
     order = {"data/same_label": 1.0, "data/same_label_chance": 0.1, **LOST}
     assert severities(run(detectors.DataUnshuffled(), order, 90, known)) == {"info", "warning"}
     copies = {"data/shift_match": [0.99, 0.1, 0.1]}
