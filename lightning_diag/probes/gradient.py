@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightning_diag.probes.base import Batch, Probe, Scene, Values
 from lightning_diag.probes.norms import l2_norms, total_norm
-from lightning_diag.probes.parameters import TrainedParameters
+from lightning_diag.probes.parameters import TrainedParameters, dropout, fan_in
 from lightning_diag.probes.shards import copies, is_distributed, shard_of
 from lightning_diag.probes.strided import Samples
 
@@ -43,6 +43,7 @@ class GradientProbe(Probe):
         "grad/parameter_norm",
         "grad/missing",
         "grad/carried_norm",
+        "grad/optimizer_norm",
         "optimizer/weight_decay",
         *_UPDATES,
     )
@@ -77,12 +78,12 @@ class GradientProbe(Probe):
     def facts(self) -> Mapping[str, Any]:
         known = self.parameters
         return {
-            "names": {"parameter": known.names, "group": self._group_names()},
+            "names": {"parameter": known.names, "group": self._group_names(), "optimizer": self._optimizer_names()},
             "parameter_kind": known.kinds,
             "parameter_numel": tuple(p.numel() for p in known.tensors),
-            "parameter_fan_in": tuple(_fan_in(p, k) for p, k in zip(known.tensors, known.kinds, strict=True)),
+            "parameter_fan_in": tuple(fan_in(p, k) for p, k in zip(known.tensors, known.kinds, strict=True)),
             "parameter_decay": self._decay_of_each(),
-            "dropout": _dropout(self._scene.module),
+            "dropout": dropout(self._scene.module),
             "in_optimizer": tuple(h >= 0 for h in known.holder),
             "normalized": "norm" in known.kinds,
             "sharded": self._sharded,
@@ -141,6 +142,8 @@ class GradientProbe(Probe):
             ("grad/parameter_norm", norms),
             ("grad/missing", self._absent()),
         ]
+        if len(self._optimizers) > 1:
+            values.append(("grad/optimizer_norm", self._by_each()))
         if not self._sharded:  # else the host compares what all processes have
             values.insert(3, ("grad/clipped", (after < before * (1 - 1e-4)).float()))
         if self._ratios:
@@ -233,20 +236,19 @@ class GradientProbe(Probe):
         decays = {id(p): float(g.get("weight_decay") or 0.0) for g in groups for p in g["params"]}
         return tuple(decays.get(id(p), 0.0) for p in self.parameters.tensors)
 
+    def _by_each(self) -> Tensor:
+        """Norm of each optimizer's gradients, NaN where it did not step, ``(optimizers,)``."""
+        nan = torch.full((), float("nan"), device=self._device)
+        return torch.stack([
+            total_norm(self._norms[k]) if k in self._norms else nan for k in range(len(self._optimizers))
+        ])  # fmt: skip
+
+    def _optimizer_names(self) -> tuple[str, ...]:
+        return tuple(f"{type(opt).__name__} {k}" for k, opt in enumerate(self._optimizers))
+
     def _group_names(self) -> tuple[str, ...]:
         return tuple(
             f"{type(opt).__name__}{'' if len(self._optimizers) == 1 else f' {k}'} group {g}"
             for k, opt in enumerate(self._optimizers)
             for g in range(len(opt.param_groups))
         )
-
-
-def _fan_in(parameter: Tensor, kind: str) -> int:
-    return parameter[0].numel() if kind == "matrix" else 0
-
-
-def _dropout(module: nn.Module) -> float:
-    """The largest dropout rate of the model: of dropout modules, and of layers that hold one."""
-    rates = [m.p for m in module.modules() if isinstance(m, nn.modules.dropout._DropoutNd)]
-    rates += [m.dropout for m in module.modules() if isinstance(m, (nn.RNNBase, nn.MultiheadAttention))]
-    return max((float(rate) for rate in rates), default=0.0)

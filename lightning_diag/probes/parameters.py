@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 WRAPPERS = ("_orig_mod.", "_checkpoint_wrapped_module.", "_fsdp_wrapped_module.")
@@ -76,3 +76,15 @@ def _kind(parameter: nn.Parameter, owner: nn.Module) -> str:
     if isinstance(owner, (nn.Embedding, nn.EmbeddingBag)):
         return "embedding"
     return "matrix" if parameter.ndim >= 2 and min(parameter.shape[:2]) > 0 else "vector"
+
+
+def fan_in(parameter: Tensor, kind: str) -> int:
+    """Inputs of one output of a weight matrix; 0 for anything else."""
+    return parameter[0].numel() if kind == "matrix" else 0
+
+
+def dropout(module: nn.Module) -> float:
+    """The largest dropout rate of the model: of dropout modules, and of layers that hold one."""
+    rates = [m.p for m in module.modules() if isinstance(m, nn.modules.dropout._DropoutNd)]
+    rates += [m.dropout for m in module.modules() if isinstance(m, (nn.RNNBase, nn.MultiheadAttention))]
+    return max((float(rate) for rate in rates), default=0.0)

@@ -21,7 +21,7 @@ Drawing = Chart | Heat
 # what detectors need and nobody looks at
 HIDDEN = frozenset({"val/samples", "domain/named", "activation/window_samples", "activation/call_order", *USED_UP})
 HIDDEN_GROUPS = ("chance/", "origin/")
-AS_LINES = ("group", "domain")  # axes with few rows
+AS_LINES = ("group", "domain", "optimizer")  # axes with few rows
 MAX_OTHER = 60
 
 

@@ -31,6 +31,12 @@ def test_far_larger_than_the_weights() -> None:
     assert "limit 5" in found[-1].message
 
 
+def test_optimizers_that_compete_make_it_a_note() -> None:
+    known = facts(optimizers=("Adam", "Adam"), automatic_optimization=False)
+    found = findings(GradientExploding(), stream(scaled(1e4, 2.0), known=known))
+    assert found and {f.severity for f in found} == {Severity.INFO}
+
+
 def test_far_larger_than_before() -> None:
     found = findings(GradientExploding(), stream(scaled(150, 1.5, onset=100)))
     assert found[0].last_step == 105

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -175,3 +176,24 @@ def test_a_parameter_that_no_optimizer_would_clear_is_not_left_over() -> None:
         probe.after_update(0)
         assert float(dict(probe.collect())["grad/carried_norm"]) == 0.0
     assert next(net.parameters()).grad is not None
+
+
+def test_each_of_several_optimizers_has_a_norm_of_its_own() -> None:
+    net = nn.ModuleList([nn.Linear(3, 2), nn.Linear(3, 2)])
+    optimizers = [torch.optim.SGD(part.parameters(), 0.1) for part in net]
+    probe = GradientProbe()
+    probe.attach(Scene(net, optimizers, Facts(), automatic=False))
+    assert probe.facts()["names"]["optimizer"] == ("SGD 0", "SGD 1")
+    for k in (0, 1):
+        (100.0**k * net[k](torch.ones(1, 3)).sum()).backward()
+        probe.before_update(k)
+        probe.after_update(k)
+    values = dict(probe.collect())
+    first, second = np.asarray(values["grad/optimizer_norm"]).tolist()
+    assert second == pytest.approx(100 * first) and float(values["grad/norm"]) == pytest.approx(
+        math.hypot(first, second)
+    )
+    probe.before_update(1)
+    probe.after_update(1)
+    alone = np.asarray(dict(probe.collect())["grad/optimizer_norm"]).tolist()
+    assert math.isnan(alone[0]) and alone[1] == pytest.approx(second)
