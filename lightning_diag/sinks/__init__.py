@@ -10,6 +10,7 @@ from lightning_diag.sinks.flight import FlightSink
 from lightning_diag.sinks.logger import LoggerSink
 from lightning_diag.sinks.memory import MemorySink
 from lightning_diag.sinks.record import RecordSink
+from lightning_diag.sinks.suspects import SuspectSink
 from lightning_diag.sinks.wandb import WandbSink
 
-__all__ = ["ConsoleSink", "FlightSink", "LoggerSink", "MemorySink", "RecordSink", "Sink", "WandbSink"]
+__all__ = ["ConsoleSink", "FlightSink", "LoggerSink", "MemorySink", "RecordSink", "Sink", "SuspectSink", "WandbSink"]
