@@ -17,7 +17,8 @@ DENSE_STEPS = 32  # steps sampled at the start when ranks must agree without a c
 RANKS_INTERVAL = 32  # and the interval after them, until they agree on another
 RANKS_SETTLED = 8  # samples after that before another is asked for
 CLOSE_STEPS = 20  # steps sampled one by one after something bad was found
-CLOSE_TIMES = 3  # times in a run
+CLOSE_TIMES = 3  # times in a run ...
+CLOSE_S = 0.25  # ... and seconds of own time above the budget these may take
 MAX_INTERVAL = 1000
 MAX_RANKS_INTERVAL = 512
 LOWER = 0.35  # share of the present interval under which processes agree on a shorter one: half of it, and some room
@@ -36,7 +37,8 @@ class Schedule:
     ``ceil(cost of a sampled step / (what is left of the budget * step time))`` steps. With several processes clocks
     differ, so ``auto`` is dense for 32 steps and every 32 after, until the first process asks for a power of two that
     keeps the budget (:meth:`wanted`) and all follow it from one step on (:meth:`agree`). After a finding of warning or
-    worse a single process samples the next 20 steps one by one, three times a run.
+    worse a single process samples the next 20 steps one by one, three times a run, while that takes less than a quarter
+    of a second.
 
     Args:
         every_n_steps: ``auto`` or a number of steps, at least 1.
@@ -168,7 +170,7 @@ class Schedule:
             if self._samples < DENSE_STEPS:
                 return 1
             return self._agreed[1] if step >= self._agreed[0] else self._before
-        if step < self._close_until:
+        if step < self._close_until and self.spent_s < self.budget * self.elapsed_s + GRACE_S + CLOSE_S:
             return 1
         share = HEADROOM * self.budget
         if self.spent_s - self._once_s < GRACE_S:

@@ -78,7 +78,6 @@ SECTIONS: tuple[Section, ...] = (
         (
             _line("Dead units, worst layer", "activation/dead_frac/max"),
             _line("Saturated values, worst layer", "activation/saturated_frac/max"),
-            _line("Values that are not finite, worst layer", "activation/nonfinite_frac/max"),
         ),
     ),
     Section(

@@ -24,12 +24,18 @@ PAIRS = (
     ("one_clipped", "fsdp2_clipped"),
     ("one_diverges", "two_diverge"),
 )
+# looked at where one process trains alone, and in whole parameters only
+ALONE = ("sanity/", "data/near_", "grad/zero_frac", "grad/quantized_frac", "update/lost_frac")
 pairs = pytest.mark.parametrize(("lone", "case"), PAIRS)
 
 
 def judged(rules: list[str]) -> set[str]:
     """The rules to compare: statistics of inputs are means over processes, each of which saw half of the samples."""
-    return {rule for rule in rules if rule not in BETWEEN and not rule.startswith("data/")}
+    return {
+        rule
+        for rule in rules
+        if rule not in BETWEEN and not rule.startswith(("data/", "sanity/", "gradients/underflow", "updates/lost"))
+    }
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +51,8 @@ def test_the_same_signals(runs: dict[str, Run], lone: str, case: str) -> None:
     loose = 1e-3 if case == "two_diverge" else 1e-5  # a run that diverges doubles every rounding error
     seen = set()
     for place, alone in one.items():
-        assert alone.keys() - two[place].keys() == set()
+        missing = {name for name in alone.keys() - two[place].keys() if not name.startswith(ALONE)}
+        assert missing == set()
         for name in EXACT:
             if name in alone:
                 seen.add(name)
