@@ -8,7 +8,7 @@ import json
 import multiprocessing
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
@@ -23,15 +23,24 @@ from benchmarks.zoo.intervals import bootstrap, share
 from benchmarks.zoo.outcome import Outcome, outcome
 from benchmarks.zoo.replay import replay
 from benchmarks.zoo.sweep import load_all
-from benchmarks.zoo.tables import detail_lines, operator_table, percent, quiet_table, rule_table, severity_table, table
+from benchmarks.zoo.tables import (
+    detail_lines,
+    expected,
+    operator_table,
+    percent,
+    quiet_table,
+    rule_table,
+    severity_table,
+    table,
+)
 
+Results = Mapping[Config, Mapping[str, Any]]  # stored results of runs
 PROVISIONAL = "**Provisional**: groups with fewer than 3 seeds are labelled by the size of the change alone."
 FEW = 100  # records that one process replays sooner than two have started
 
 
-def outcomes(chosen: Iterable[Config], cache: Path, jobs: int = 2, *, provisional: bool = False) -> list[Outcome]:
+def outcomes(results: Results, cache: Path, jobs: int = 2, *, provisional: bool = False) -> list[Outcome]:
     """Replay every stored run that has a record, in this many processes."""
-    results = load_all(cache, chosen)
     harms = label(results, provisional=provisional)
     watched = {c: cache / c.name / r["record"] for c, r in results.items() if r["record"]}
     if jobs > 1 and len(watched) > FEW:
@@ -50,14 +59,15 @@ def score(
     scores: Path | None = None, peers: bool = False, program: Path | None = None,
 ) -> str:  # fmt: skip
     """The whole sheet as Markdown; ``scores`` takes each rule's figures as JSON, ``peers`` adds the other tools."""
-    found = outcomes(chosen, cache, jobs, provisional=provisional)
+    results = load_all(cache, chosen)
+    found = outcomes(results, cache, jobs, provisional=provisional)
     if not found:
         raise SystemExit(f"no records under {cache}: run `python -m benchmarks.zoo run` first")
     if scores is not None:
         scores.write_text(json.dumps(figures(found), indent=1) + "\n")
     head = [PROVISIONAL] if provisional else []
     parts = [
-        _head(found, chosen, cache),
+        _head(found, chosen, results),
         *head,
         "## Summary\n\n" + summary(found),
         "## Rules\n\n" + rule_table(found),
@@ -66,7 +76,7 @@ def score(
         "## Alarms on healthy and benign runs\n\n" + quiet_table(found),
     ]
     if peers:
-        records = [cache / o.config.name / load_all(cache, [o.config])[o.config]["record"] for o in found]
+        records = [cache / o.config.name / results[o.config]["record"] for o in found]
         parts.insert(3 + len(head), "## Other tools\n\n" + comparison(found, said(found, records, jobs, program)))
     if runs:
         parts.append("## Runs\n\n" + "\n".join(detail_lines(found)))
@@ -82,10 +92,9 @@ def figures(found: Sequence[Outcome]) -> dict[str, Any]:
         for kind in ("healthy", "benign"):
             runs = [o for o in kinds[kind] if rule in o.verdict.ran]
             row[kind] = [sum(any(a.rule == rule for a in o.verdict.alarms) for o in runs), len(runs)]
-        wanted = [o for o in kinds["harmful"] if rule in o.truth.must]
-        said_at = [(o, a) for o in wanted for a in o.verdict.alarms if a.rule == rule]
-        row["recall"] = [len(said_at), len(wanted)]
-        row["delay"] = round(median((a.step - o.onset) / o.steps for o, a in said_at), 3) if said_at else None
+        wanted, delays = expected(found, rule)
+        row["recall"] = [len(delays), wanted]
+        row["delay"] = round(median(delays), 3) if delays else None
         rules[rule] = row
     sets = {"report" if o.config.seed in SEEDS["report"] else "dev" for o in found}
     date = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
@@ -93,8 +102,8 @@ def figures(found: Sequence[Outcome]) -> dict[str, Any]:
     return {"set": " and ".join(sorted(sets)), "date": date, "runs": runs_of, "rules": rules}
 
 
-def _head(found: Sequence[Outcome], chosen: Sequence[Config], cache: Path) -> str:
-    old = sum(load_all(cache, [o.config])[o.config].get("package") != package_digest() for o in found)
+def _head(found: Sequence[Outcome], chosen: Sequence[Config], results: Results) -> str:
+    old = sum(results[o.config].get("package") != package_digest() for o in found)
     packages = ("lightning", "torch", "numpy", "scikit-learn")
     versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in packages)
     seeds = sorted({o.config.seed for o in found})

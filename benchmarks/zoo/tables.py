@@ -43,14 +43,18 @@ def harm_table(results: Mapping[Config, Mapping[str, Any]]) -> str:
     return table(("operator", "severity: change in points (accuracy) or % (loss); ** harmful, ~ grey, ? unknown"), rows)
 
 
+def expected(found: Sequence[Outcome], rule: str) -> tuple[int, list[float]]:
+    """Harmful runs in which a rule is expected, and its delay where it was said, as shares of the run."""
+    wanted = [o for o in found if o.harm.label == "harmful" and rule in o.truth.must]
+    return len(wanted), [(a.step - o.onset) / o.steps for o in wanted for a in o.verdict.alarms if a.rule == rule]
+
+
 def rule_table(found: Sequence[Outcome]) -> str:
     """Per rule: alarms on healthy and benign runs, recall where it is expected, alarms where another is."""
     rows = []
     for rule in sorted(shipped_rules() | {a.rule for o in found for a in o.verdict.alarms}):
         fired = [o for o in found if any(a.rule == rule for a in o.verdict.alarms)]
-        wanted = [o for o in found if o.harm.label == "harmful" and rule in o.truth.must]
-        hits = [o for o in wanted if o in fired]
-        delays = [(a.step - o.onset) / o.steps for o in hits for a in o.verdict.alarms if a.rule == rule]
+        wanted, delays = expected(found, rule)
         other = [o for o in fired if o.harm.label == "harmful" and rule not in o.truth.must]
         counts = []
         for kind in ("healthy", "benign"):
@@ -61,7 +65,7 @@ def rule_table(found: Sequence[Outcome]) -> str:
         healthy = [o for o in found if o.harm.label == "healthy"]
         per_steps = 1e4 * sum(o in fired for o in healthy) / max(1, sum(o.steps for o in healthy))
         delay = percent(median(delays)) if delays else "-"
-        rows.append((rule, *counts, f"{per_steps:.2f}", share(len(hits), len(wanted)), delay, len(other), notes,
+        rows.append((rule, *counts, f"{per_steps:.2f}", share(len(delays), wanted), delay, len(other), notes,
                      percent(ran / len(found))))  # fmt: skip
     head = ("rule", "healthy", "benign", "alarms per 10,000 healthy steps", "said where expected", "median delay",
             "on other harmful runs", "notes on healthy", "runs judged")  # fmt: skip

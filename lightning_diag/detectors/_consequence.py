@@ -127,6 +127,10 @@ class Consequence:
         least = max(0.5 * (self.first_level - self.best), 0.25 * self.best, 0.1 * self.unit)
         return self.level > self.best + least
 
+    def in_words(self, suffers: bool) -> str:
+        """The end of a finding's sentence: where the loss stands, if the run suffers; else nothing."""
+        return f", and the loss stands at {self.relative:.2f} times its reference" if suffers else ""
+
     def projected(self, facts: Facts) -> float:
         """Return R at the planned end when it goes on as fast as on average so far, or as over the last half.
 

@@ -107,7 +107,7 @@ class ActivationAttentionCollapsed(Detector):
             f"Half of the heads of {where[0]} have an attention entropy of {entropy[worst]:.2g} of uniform or less "
             f"(limit {self.entropy:g}), at logits up to {logit[worst]:.0f} (limit {self.logit:.0f}), {self.samples} "
             f"samples in a row{and_more(len(indices))}"
-            + (f", and the loss stands at {run.relative:.2f} times its reference" if suffers else "") + ".",
+            + run.in_words(suffers) + ".",
             where=where,
             evidence={
                 "value": float(entropy[worst]),

@@ -136,7 +136,7 @@ class ActivationCollapsed(Detector):
             f"The network computes the same for every input {said}: between the samples of a batch, "
             f"{last if whole else where[0]} varies by {value:.1g} times its size (limit {self.limit:g}, {self.samples} "
             f"samples in a row)"
-            + (f", and the loss stands at {run.relative:.2f} times its reference" if suffers else "") + ".",
+            + run.in_words(suffers) + ".",
             where=where,
             evidence={
                 "value": float(value),

@@ -109,7 +109,7 @@ class ActivationDead(Detector):
             severity,
             f"{value:.0%} of the units of {where[0]} were never active in the last 1,000 rows and 20 sampled batches "
             f"(limit {limit:.0%}){and_more(len(indices))}"
-            + (f", and the loss stands at {run.relative:.2f} times its reference" if suffers else "") + ".",
+            + run.in_words(suffers) + ".",
             where=where,
             evidence={
                 "value": value,

@@ -114,7 +114,7 @@ class ActivationSaturated(Detector):
             Severity.WARNING if suffers else Severity.INFO,
             f"{value:.0%} of the {what} of {where[0]} lie where its function is flat (limit {limit:.0%}, "
             f"mean of {self.samples} samples){and_more(len(indices))}"
-            + (f", and the loss stands at {run.relative:.2f} times its reference" if suffers else "") + ".",
+            + run.in_words(suffers) + ".",
             where=where,
             evidence={
                 "value": float(value),

@@ -142,7 +142,7 @@ class GradientAlwaysClipped(Detector):
         median, tenth, shrink = self._norms.median(), self._norms.quantile(0.9), self._shrinks.median()
         share = sum(self._clipped.sorted) / len(self._clipped)
         limit = f" at {facts.clip_val:g}" if facts.clip_val else ""
-        loss = f", and the loss stands at {self._run.relative:.2f} times its reference" if suffers else ""
+        loss = self._run.in_words(suffers)
         kin = f"; {facts.optimizers[0]} makes up for a constant factor" if scale_free(facts) else ""
         return self.found(
             reading,

@@ -99,7 +99,7 @@ class GradientUnderflow(Detector):
                 raise NotMeasurable(f"needs {self.samples} samples")
             return None
         suffers = self._run.stuck(self.stuck)
-        loss = f", and the loss stands at {self._run.relative:.2f} times its reference" if suffers else ""
+        loss = self._run.in_words(suffers)
         return self.found(
             reading,
             Severity.WARNING if suffers else Severity.INFO,

@@ -136,7 +136,7 @@ class GradientUnreached(Detector):
         if orphan.any() and (mask & ~orphan).any():
             why = "belong to no optimizer or have got no gradient"
         what = listed(found) if found else "all of them"
-        loss = f", and the loss stands at {run.relative:.2f} times its reference" if suffers else ""
+        loss = run.in_words(suffers)
         return self.found(
             reading,
             Severity.WARNING if suffers else Severity.INFO,

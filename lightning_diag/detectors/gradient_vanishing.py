@@ -162,7 +162,7 @@ class GradientVanishing(Detector):
             reading,
             Severity.WARNING if suffers else Severity.INFO,
             f"The gradient of {where[0]}, relative to its weights, is {span:.1f} decades (median over {self.samples} "
-            f"samples, limit {self.span_decades:g}) below that of {last}" + _loss(run.relative, suffers) + ".",
+            f"samples, limit {self.span_decades:g}) below that of {last}" + run.in_words(suffers) + ".",
             where=where,
             evidence={
                 "value": span,
@@ -197,7 +197,7 @@ class GradientVanishing(Detector):
             Severity.WARNING if suffers else Severity.INFO,
             f"The gradient is exactly 0 in {count} of {total} weight matrices (limit 0) at each of the last "
             f"{int(self._zero.count[mask].min())} samples, the last of them {where[0]}"
-            + _loss(self._run.relative, suffers)
+            + self._run.in_words(suffers)
             + ".",
             where=where,
             evidence={"value": count, "limit": 0, "relative_loss": self._run.relative},
@@ -210,7 +210,3 @@ class GradientVanishing(Detector):
             ),
             step=self._zero.first(mask),
         )
-
-
-def _loss(relative: float, suffers: bool) -> str:
-    return f", and the loss stands at {relative:.2f} times its reference" if suffers else ""

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._lr_watch import LrWatch
+from lightning_diag.detectors._trend import reference
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -97,7 +98,6 @@ class LossTooSlow(Detector):
         self._rates = LrWatch()
         self._train = [math.nan, math.nan]  # R at a quarter, and now
         self._val = [math.nan, math.nan]
-        self._unit = math.nan  # loss at which R is 1
         self._done = False
 
     def update(self, reading: Reading) -> Finding | None:
@@ -132,15 +132,13 @@ class LossTooSlow(Detector):
         return self.numbers if facts.task == "regression" else self.language
 
     def _take(self, reading: Reading, progress: float) -> None:
-        facts, values = reading.facts, reading.values
-        chance, floor = facts.chance_loss, facts.loss_floor
+        values, unit = reading.values, reference(reading)
+        if unit is None:
+            return
         if "loss/relative" in values:
-            relative = float(values["loss/relative"])
-            if chance and chance > floor:
-                relative = (relative * chance - floor) / (chance - floor)
-            _note(self._train, relative, progress)
-        if "loss/val" in values and chance and chance > floor:
-            _note(self._val, (float(values["loss/val"]) - floor) / (chance - floor), progress)
+            _note(self._train, unit.relative(float(values["loss/relative"]) * unit.chance), progress)
+        if "loss/val" in values and unit.known:
+            _note(self._val, unit.relative(float(values["loss/val"])), progress)
 
     def _refuse(self, reading: Reading, planned: int) -> None:
         if reading.facts.chance_loss is None:

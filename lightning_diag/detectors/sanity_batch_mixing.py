@@ -111,7 +111,7 @@ class SanityBatchMixing(Detector):
         names = reading.names("call")
         call = names[worst] if len(names) == len(mixing) else "the model"
         suffers = self._run.stuck(self.stuck)
-        loss = f", and the loss stands at {self._run.relative:.2f} times its reference" if suffers else ""
+        loss = self._run.in_words(suffers)
         spotted = "" if place is None or str(place) == call else f"; they mix in {place}"
         name = call if place is None else place.name
         return self.found(

@@ -112,7 +112,7 @@ class SanityInputIgnored(Detector):
         call = names[int(np.argmax(ignored))] if len(names) == len(ignored) else "the model"
         place = spot(reading, "sanity/lost_at")
         suffers = self._run.stuck(self.stuck)
-        loss = f", and the loss stands at {self._run.relative:.2f} times its reference" if suffers else ""
+        loss = self._run.in_words(suffers)
         lost = "" if place is None or str(place) == call else f"; the input is lost in {place}"
         name = call if place is None else place.name
         return self.found(

@@ -158,7 +158,7 @@ class UpdateFrozen(Detector):
             if zero_rate
             else "they get a gradient"
         )
-        loss = f", and the loss stands at {run.relative:.2f} times its reference" if suffers else ""
+        loss = run.in_words(suffers)
         return self.found(
             reading,
             Severity.WARNING if suffers else Severity.INFO,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number, whole
@@ -10,6 +11,7 @@ from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
+from lightning_diag.streaming.sorted_window import SortedWindow
 
 
 class UpdateLost(Detector):
@@ -33,8 +35,8 @@ class UpdateLost(Detector):
         stuck: R (``loss/relative``) above which the run is not learning; higher = fewer warnings. Default 0.9.
 
     Fires when:
-        it holds (info: the largest steps still pass); a warning when R > ``stuck`` after
-        2 % of the plan (60 to 1,000 steps).
+        it holds (info: the largest steps still pass); a warning when R > ``stuck`` after 2 % of the plan (60
+        to 1,000 steps).
 
     False alarms:
         An optimizer that keeps float32 copies of its own changes weights rarely by intent. Measured:
@@ -77,7 +79,7 @@ class UpdateLost(Detector):
 
     def _reset(self) -> None:
         self._run = Consequence()
-        self._shares: list[float] = []
+        self._shares = SortedWindow(self.samples)
         self._since = -1
 
     def update(self, reading: Reading) -> Finding | None:
@@ -86,19 +88,19 @@ class UpdateLost(Detector):
         share = reading.scalar("update/lost_frac")
         if share is None:
             raise NotMeasurable("which weights a step changed is not measured at this step")
-        if share != share:  # no gradient at all
+        if math.isnan(share):  # no gradient at all
             return None
-        self._shares = [*self._shares, share][-self.samples :]
-        if len(self._shares) < self.samples:
+        self._shares.push(share)
+        if not self._shares.full:
             raise NotMeasurable(f"needs {self.samples} samples")
-        value = sorted(self._shares)[self.samples // 2]
+        value = self._shares.median()
         if value <= self.limit:
             self._since = -1
             return None
         self._since = reading.step if self._since < 0 else self._since
         run = self._run
         suffers = run.stuck(self.stuck)
-        loss = f", and the loss stands at {run.relative:.2f} times its reference" if suffers else ""
+        loss = run.in_words(suffers)
         return self.found(
             reading,
             Severity.WARNING if suffers else Severity.INFO,

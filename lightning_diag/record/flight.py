@@ -13,6 +13,7 @@ from lightning_diag.finding import Finding
 from lightning_diag.reading import Facts, Reading
 from lightning_diag.record.conform import conform
 from lightning_diag.record.lines import decode, encode_object, to_reading
+from lightning_diag.record.reader import DAMAGE
 
 FLIGHT = "flight.jsonl"
 
@@ -73,6 +74,6 @@ def flights(run_dir: str | os.PathLike[str]) -> tuple[Flight, ...]:
                 ids = data.get("ids")
                 if isinstance(ids, list):
                     found[-1][2][reading.step] = tuple(map(str, ids))
-        except (ValueError, TypeError, KeyError, OverflowError):
+        except DAMAGE:
             continue
     return tuple(Flight(event, tuple(readings), samples) for event, readings, samples in found)

@@ -17,7 +17,7 @@ from lightning_diag.record.lines import decode, to_facts, to_reading
 SCHEMA = 1
 RUN, READINGS, FINDINGS = "run.json", "readings.jsonl", "findings.jsonl"
 STATUSES = ("running", "finished", "failed")
-_DAMAGE = (ValueError, TypeError, KeyError, OverflowError)
+DAMAGE = (ValueError, TypeError, KeyError, OverflowError)  # what reading a damaged line may raise
 _PEEK_BYTES = 4096  # the note that readings were left out is the first line and short
 
 T = TypeVar("T")
@@ -101,7 +101,7 @@ def load(run_dir: str | os.PathLike[str]) -> Record:
     info = read_info(path)
     try:
         facts = to_facts(info["facts"])
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise RecordError(f"{path / RUN} is damaged: facts: {error}") from error
     record = Record(path, info, facts, thinned=_is_thinned(path / READINGS))
     events = _Events()
@@ -121,7 +121,7 @@ def read_info(run_dir: Path) -> dict[str, Any]:
         raise RecordError(f"{run_dir} is not a run record: it holds no {RUN}") from None
     except OSError as error:
         raise RecordError(f"{path} can't be read: {error}") from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise RecordError(f"{path} is damaged: {error}") from error
     schema = info.get("schema")
     if schema is None or schema < 1:
@@ -178,7 +178,7 @@ def _objects(path: Path, convert: Callable[[dict[str, Any]], T | None], damaged:
             for line in file:
                 try:
                     item = convert(decode(line))
-                except _DAMAGE:
+                except DAMAGE:
                     if line.endswith(b"\n"):  # else torn by a kill in the middle of a write
                         bad += 1
                         damaged()

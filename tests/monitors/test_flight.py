@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_diag import Diagnostics
-from lightning_diag.record import flights
+from lightning_diag.record import Flight, flights
 
 BAD = 150  # step
 
@@ -39,14 +39,19 @@ class Net(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), 0.01)
 
 
-def test_the_batch_and_the_samples_of_a_bad_step(tmp_path: Path) -> None:
-    diag = Diagnostics(run_dir=tmp_path / "run", every_n_steps=1000)
+def recorded(tmp_path: Path, **options: Any) -> Flight:
+    """The first recording of a run whose loss is not a number at step :data:`BAD`."""
+    diag = Diagnostics(run_dir=tmp_path / "run", **options)
     trainer = pl.Trainer(
         max_steps=200, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, callbacks=[diag], default_root_dir=tmp_path,
     )  # fmt: skip
     trainer.fit(Net(), DataLoader(Named(), batch_size=4))
-    flight = flights(tmp_path / "run")[0]
+    return flights(tmp_path / "run")[0]
+
+
+def test_the_batch_and_the_samples_of_a_bad_step(tmp_path: Path) -> None:
+    flight = recorded(tmp_path, every_n_steps=1000)
     assert flight.event.rule == "loss/non-finite" and flight.event.step == BAD
     steps = [r.step for r in flight.readings if r.stage == "train"]
     assert steps == list(range(BAD - 49, BAD + 21))
@@ -56,11 +61,5 @@ def test_the_batch_and_the_samples_of_a_bad_step(tmp_path: Path) -> None:
 
 
 def test_auto_samples_the_steps_after_it_one_by_one(tmp_path: Path) -> None:
-    diag = Diagnostics(run_dir=tmp_path / "run", budget=1e-4)
-    trainer = pl.Trainer(
-        max_steps=200, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, callbacks=[diag], default_root_dir=tmp_path,
-    )  # fmt: skip
-    trainer.fit(Net(), DataLoader(Named(), batch_size=4))
-    sampled = [r.step for r in flights(tmp_path / "run")[0].readings if "grad/norm" in r.values]
+    sampled = [r.step for r in recorded(tmp_path, budget=1e-4).readings if "grad/norm" in r.values]
     assert set(range(BAD + 2, BAD + 18)) <= set(sampled)
