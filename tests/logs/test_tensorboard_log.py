@@ -48,8 +48,8 @@ def test_what_holds_no_event_is_refused(tmp_path: Path) -> None:
 
 def test_what_the_package_writes(tmp_path: Path) -> None:
     writers = pytest.importorskip("tensorboard.summary.writer.event_file_writer", reason="tensorboard is not installed")
-    from tensorboard.compat.proto import event_pb2, summary_pb2  # type: ignore[import-untyped]
-
+    event_pb2 = pytest.importorskip("tensorboard.compat.proto.event_pb2")
+    summary_pb2 = pytest.importorskip("tensorboard.compat.proto.summary_pb2")
     writer = writers.EventFileWriter(str(tmp_path))
     value = summary_pb2.Summary.Value(tag="train/loss", simple_value=0.25)
     writer.add_event(event_pb2.Event(wall_time=1.0, step=9, summary=summary_pb2.Summary(value=[value])))
