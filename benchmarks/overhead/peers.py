@@ -50,15 +50,15 @@ class Floor(pl.Callback):
 class Watch(pl.Callback):
     """``wandb.watch`` on an offline run."""
 
-    def __init__(self, log: str, freq: int, folder: str) -> None:
-        self.log, self.freq, self.folder = log, freq, folder
+    def __init__(self, what: str, freq: int, folder: str) -> None:
+        self.what, self.freq, self.folder = what, freq, folder  # Lightning sets ``self.log`` itself
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Open an offline run and watch."""
         import wandb
 
         self.run = wandb.init(mode="offline", dir=self.folder, settings=wandb.Settings(silent=True))
-        self.run.watch(pl_module, log=self.log, log_freq=self.freq)
+        self.run.watch(pl_module, log=self.what, log_freq=self.freq)
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         """Log a row, at which the run sends what it watched."""
