@@ -32,7 +32,7 @@ def points(pattern: Pattern, left: Left, notes: Notes) -> Mapping[str, float]:
 
 
 def _explains(pattern: Pattern) -> tuple[str, ...]:
-    return (*pattern.explains, *CONSEQUENCES)
+    return pattern.explains if pattern.harmless else (*pattern.explains, *CONSEQUENCES)
 
 
 def _roots(rules: Iterable[str], left: Left, notes: Notes) -> list[Finding]:

@@ -20,6 +20,7 @@ class Pattern:
         explains: rules that follow from it and point nowhere by themselves; so do all of :data:`CONSEQUENCES`.
         given: findings, of any severity, of which one makes all it explains point to it: what is odd from the first
             step on is the root.
+        harmless: whether a training it is in goes on as well as without: none of :data:`CONSEQUENCES` follows from it.
         experiment: the smallest experiment that tells it from its nearest rival.
     """
 
@@ -29,6 +30,7 @@ class Pattern:
     explains: tuple[str, ...]
     experiment: str
     given: tuple[str, ...] = ()
+    harmless: bool = False
 
 
 # what follows from nearly every fault: folded under whatever cause leads, and no reason to look for another one
@@ -88,6 +90,16 @@ CAUSES: tuple[Pattern, ...] = (
         ("loss/not-learning", "loss/plateau", "fit/underfitting", "loss/diverging", "classes/collapsed"),
         "give the loss predictions that are right by construction: if it isn't near 0 the loss is wrong; otherwise "
         "train the last layer alone on one batch, and add the others one by one from behind",
+    ),
+    Pattern(
+        "wrong-loss",
+        "the loss is not the one the outputs are made for",
+        {"loss/mismatched": 3.5},
+        (*_NUMERIC, "fit/too-good", "classes/confused", "classes/imbalanced", "data/label-noise",
+         "data/class-never-target", "sanity/wrong-gradient"),
+        "give the loss predictions that are right by construction: it must come out as the lowest it can be; then "
+        "train on one batch: it must get there",
+        given=("loss/mismatched",),
     ),
     Pattern(
         "modes-differ",
@@ -212,6 +224,7 @@ CAUSES: tuple[Pattern, ...] = (
         (),
         "evaluate the kept and the last checkpoint on samples of the domain that counts: if they rank the other way "
         "round than the metric says, it was the wrong one",
+        harmless=True,
     ),
     Pattern(
         "bad-labels",
@@ -229,6 +242,7 @@ CAUSES: tuple[Pattern, ...] = (
         (),
         "validate the last checkpoint without the samples (or with the input set to 0) that the finding names: the "
         "difference is what leaked",
+        harmless=True,
     ),
     Pattern(
         "unnormalized-input",
@@ -264,6 +278,7 @@ CAUSES: tuple[Pattern, ...] = (
         (),
         "remove the samples that stand in both training and validation set, shuffle the labels of one epoch and see "
         "whether validation falls to chance: if not, labels leak into the inputs",
+        harmless=True,
     ),
     Pattern(
         "over-regularized",
@@ -328,6 +343,7 @@ CAUSES: tuple[Pattern, ...] = (
         (),
         "train 100 steps with overfit_batches=1 (one batch again and again) and compare the speed: what is won is what "
         "loading costs; then raise num_workers until nothing is won any more",
+        harmless=True,
     ),
     Pattern(
         "ranks-disagree",
@@ -344,6 +360,7 @@ CAUSES: tuple[Pattern, ...] = (
         (),
         "start the processes in another order (other ranks on other devices): if another one is late now, it is the "
         "machine or the card, otherwise its part of the data",
+        harmless=True,
     ),
     Pattern(
         "memory-leak",
@@ -352,5 +369,6 @@ CAUSES: tuple[Pattern, ...] = (
         (),
         "train 200 steps with only the model and its optimizer (no loggers, no other callbacks, num_workers=0): if the "
         "growth stops, add them back one by one",
+        harmless=True,
     ),
 )  # fmt: skip

@@ -41,6 +41,7 @@ from lightning_diag.detectors.gradient_unreached import GradientUnreached
 from lightning_diag.detectors.gradient_vanishing import GradientVanishing
 from lightning_diag.detectors.loss_bad_start import LossBadStart
 from lightning_diag.detectors.loss_diverging import LossDiverging
+from lightning_diag.detectors.loss_mismatched import LossMismatched
 from lightning_diag.detectors.loss_non_finite import LossNonFinite
 from lightning_diag.detectors.loss_not_learning import LossNotLearning
 from lightning_diag.detectors.loss_oscillating import LossOscillating
@@ -110,6 +111,7 @@ __all__ = [
     "GradientVanishing",
     "LossBadStart",
     "LossDiverging",
+    "LossMismatched",
     "LossNonFinite",
     "LossNotLearning",
     "LossOscillating",

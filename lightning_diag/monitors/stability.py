@@ -8,6 +8,7 @@ from lightning_diag.monitors.session import Parts
 from lightning_diag.probes.accuracy import AccuracyProbe
 from lightning_diag.probes.chance import ChanceProbe
 from lightning_diag.probes.loss import LossProbe
+from lightning_diag.probes.loss_slips import LossSlipProbe
 
 
 class StabilityMonitor(Monitor):
@@ -26,7 +27,7 @@ class StabilityMonitor(Monitor):
         """Return fresh probes and detectors for a run."""
         name = type(self).__name__
         return Parts(
-            probes=[(name, LossProbe()), (name, ChanceProbe()), (name, AccuracyProbe())],
+            probes=[(name, LossProbe()), (name, ChanceProbe()), (name, LossSlipProbe()), (name, AccuracyProbe())],
             detectors=[
                 detectors.LossSpike(),
                 detectors.LossDiverging(),
@@ -35,6 +36,7 @@ class StabilityMonitor(Monitor):
                 detectors.LossOscillating(),
                 detectors.LossNotLearning(),
                 detectors.LossBadStart(),
+                detectors.LossMismatched(),
                 detectors.LossTooSlow(),
                 detectors.SetupTinyBatch(),
                 detectors.FitOverfitting(),

@@ -61,6 +61,9 @@ class ChanceProbe(Probe):
         self._tokens = False
         return {}
 
+    def facts(self) -> Mapping[str, Any]:
+        return {"names": {"candidate": CANDIDATES}}
+
     def observed(self, batch: Batch) -> None:
         if batch.loss is None:
             return
