@@ -72,9 +72,9 @@ def bad_weights(parameters: Sequence[Tensor]) -> NDArray[np.float64]:
 def first_bad_module(root: nn.Module, calls: Sequence[Call]) -> str | None:
     """Replay the captured outermost calls and return the first module that made a non-finite output from finite inputs.
 
-    The replay runs without gradients, under a forked random generator, with every buffer put back afterwards, so
-    the user's run is as it was; dropout masks are drawn anew. Returns None when no module does: then the loss
-    function itself made it, or the replay did not reproduce it.
+    The replay runs without gradients, under a forked random generator and on copies of all buffers, so the user's run
+    is as it was; dropout masks are drawn anew. Returns None when no module does: then the loss function itself made it,
+    or the replay did not reproduce it.
     """
     names = {id(m): clean_name(n) for n, m in root.named_modules() if n}
     guilty: list[str] = []
@@ -83,9 +83,13 @@ def first_bad_module(root: nn.Module, calls: Sequence[Call]) -> str | None:
         if not guilty and not _all_finite(output) and _all_finite(args):
             guilty.append(names[id(module)])
 
-    kept = [(b, b.detach().clone()) for b in root.buffers()]
+    # copies for the replay: writing a buffer's own values back would still make the user's backward pass fail
+    held = [(m, name, b) for m in root.modules() for name, b in m._buffers.items() if b is not None]
+    copies = {id(b): b.detach().clone() for _, _, b in held}
     handles = [m.register_forward_hook(look) for m in root.modules() if id(m) in names]
     try:
+        for owner, name, buffer in held:
+            owner._buffers[name] = copies[id(buffer)]
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             for module, args, kwargs in calls:
                 module(*args, **kwargs)
@@ -94,9 +98,8 @@ def first_bad_module(root: nn.Module, calls: Sequence[Call]) -> str | None:
     finally:
         for handle in handles:
             handle.remove()
-        with torch.no_grad():
-            for buffer, copy in kept:
-                buffer.copy_(copy)
+        for owner, name, buffer in held:
+            owner._buffers[name] = buffer
     return guilty[0] if guilty else None
 
 

@@ -65,3 +65,17 @@ def test_bad_inputs_and_weights_are_named() -> None:
     names, bad = bad_inputs({"image": x, "label": torch.zeros(2, dtype=torch.long), "extra": (torch.ones(1),)})
     assert names == ("batch['image']", "batch['extra'][0]") and bad.tolist() == [1.0, 0.0]
     assert bad_weights([torch.ones(2), torch.tensor([float("nan")])]).tolist() == [0.0, 1.0]
+
+
+def test_a_backward_pass_after_the_search_still_works() -> None:
+    """Batch norm's backward needs its buffers as they were: written to, even with their own values, it fails."""
+    model = Model(bad=True)
+    observer = Observer(model)
+    observer.start(armed=False)
+    loss = model(torch.randn(5, 3)).sum()
+    calls = list(observer.calls)
+    observer.detach()
+    buffers = list(model.buffers())
+    assert first_bad_module(model, calls) == "middle"
+    assert all(a is b for a, b in zip(buffers, model.buffers(), strict=True))
+    loss.backward()
