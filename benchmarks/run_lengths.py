@@ -42,7 +42,10 @@ def rules() -> list[Detector]:
 
 @dataclass
 class Simulated:
-    """A run with the norms of its parameters: ``weight`` ``(n,)`` in times the first norm, ``ratio`` ``(P,)``."""
+    """A run with the norms of its parameters: ``weight`` ``(n,)`` in times the first norm, ``ratio`` ``(P,)``.
+
+    A parameter with a ratio of 0 has no gradient and stays as it is.
+    """
 
     run: Run
     weight: Array
@@ -55,11 +58,12 @@ class Simulated:
             self.run.facts, names={"parameter": NAMES}, parameter_kind=KINDS, parameter_numel=NUMEL,
             in_optimizer=(True,) * len(NAMES),
         )  # fmt: skip
-        norms, every = 0.07 * np.sqrt(np.array(NUMEL)), max(5, n // SAMPLES)
+        norms, every, moves = 0.07 * np.sqrt(np.array(NUMEL)), max(5, n // SAMPLES), self.ratio > 0
         for reading in self.run.readings():
             values = dict(reading.values)
             if reading.stage == "train" and (reading.step % every == 0 or reading.step == 1):
-                values["weight/parameter_norm"] = norms * self.weight[reading.step - 1]
+                values["weight/parameter_norm"] = norms * np.where(moves, self.weight[reading.step - 1], 1.0)
+                values["grad/parameter_norm"] = 0.03 * norms * moves * rng.lognormal(0, 0.3, len(NAMES))
                 values["update/parameter_ratio"] = self.ratio * rng.lognormal(0, 0.3, len(NAMES))
                 values["grad/missing"] = np.zeros(len(NAMES))
                 values.setdefault("lr", np.array([1e-3]))

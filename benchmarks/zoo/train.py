@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import lightning.pytorch as pl
 import torch
@@ -25,8 +26,21 @@ from benchmarks.zoo.nets import build
 from benchmarks.zoo.operators import apply
 from benchmarks.zoo.plan import Data, Plan
 from benchmarks.zoo.tasks import TASKS
+from lightning_diag._schedule import DENSE_STEPS, Schedule
+from lightning_diag.monitors import session
 
 RESULT = "result.json"
+
+
+class DenseStart(Schedule):
+    """A given interval after the first 32 steps, each of which is sampled: ``auto`` on quick steps, without its clock.
+
+    A clock would make runs differ. ``auto`` samples every step of the first second, and where a sample costs less than
+    2 % of a step every step of the first half second of its own time.
+    """
+
+    def _chosen(self, step: int) -> int:
+        return 1 if self._samples < DENSE_STEPS else super()._chosen(step)
 
 
 def planned(config: Config) -> Plan:
@@ -121,7 +135,8 @@ def run(
     watchers: list[Any] = []
     torch.manual_seed(config.seed + 2)
     try:
-        _fit(plan, module, train, val, folder, lambda: [*_watching(config, folder, watch, watchers), *extra()])
+        with mock.patch.object(session, "Schedule", DenseStart):
+            _fit(plan, module, train, val, folder, lambda: [*_watching(config, folder, watch, watchers), *extra()])
     except Exception as raised:  # a run that dies is a result too
         error = f"{type(raised).__name__}: {raised}"
     seconds = time.perf_counter() - start

@@ -13,6 +13,8 @@ from lightning_diag.streaming.state import restore, snapshot
 MIN_STEPS = 60  # a run this young hasn't had the time to fail ...
 PLAN_FRAC = 0.02  # ... nor one that has done less than this share of its plan ...
 MAX_STEPS = 1000  # ... but nobody should wait longer than this
+SURE_STEPS = 30  # the first of these where healthy runs don't show the mechanism, and nothing at all was learned ...
+NOTHING = 0.97  # ... which is R above this
 NO_PLAN_STEPS = 200  # the same where the plan is not known
 WARM_FRAC = 0.25  # after its last rise to a new peak a learning rate gets this share of the run to show its effect
 FIRST = 10  # losses before the first level is trusted
@@ -29,6 +31,10 @@ class Consequence:
     ``R`` is the level of the loss over the loss of the best constant predictor; where that isn't known over the first
     losses, which says less (``known`` is False).
 
+    Args:
+        sure: whether the mechanism is one that no healthy run has shown: then a run that has learned nothing at all
+            counts as stuck from 30 steps on, and not from 60.
+
     >>> import numpy as np
     >>> c, facts = Consequence(), Facts(planned_steps=1000, chance_loss=2.3)
     >>> for step in range(1, 101):
@@ -37,7 +43,8 @@ class Consequence:
     (0.99, True, 0.9)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, sure: bool = False) -> None:
+        self.sure = sure
         self._reset()
 
     def _reset(self) -> None:
@@ -49,7 +56,7 @@ class Consequence:
         self.first_level = math.nan
         self.first_loss = math.nan
         self.known = False
-        self.patience_steps = NO_PLAN_STEPS
+        self.patience_steps = self.sooner_steps = NO_PLAN_STEPS
         self.trail: list[list[float]] = []  # [step, R], each step at least 5 % after the one before
         self.rates = LrWatch()
 
@@ -61,7 +68,7 @@ class Consequence:
         self.rates.see(reading)
         self.known = reading.facts.chance_loss is not None
         planned = reading.facts.planned_steps
-        self.patience_steps = patience(planned)
+        self.patience_steps, self.sooner_steps = patience(planned), patience(planned, SURE_STEPS)
         values = reading.values
         self.relative = _finite(values.get("loss/relative"))
         self.level = _finite(values.get("loss/level"))
@@ -109,6 +116,9 @@ class Consequence:
 
     def stuck(self, limit: float) -> bool:
         """Whether the loss should be below ``limit`` times chance by now and isn't."""
+        if self.sure and not self.ripe:
+            sooner = self.known and self.watched >= self.sooner_steps and not self.warming_up
+            return sooner and self.relative > max(limit, NOTHING)
         return self.ripe and self.relative > (limit if self.known else max(limit, UNKNOWN_CHANCE))
 
     def untrained(self, stuck: float, share: float, large: float) -> bool:
@@ -157,14 +167,14 @@ class Consequence:
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain data."""
-        return snapshot(self)
+        return snapshot(self, skip=frozenset({"sure"}))
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take it back."""
         restore(self, state)
 
 
-def patience(planned_steps: int | None) -> int:
+def patience(planned_steps: int | None, least: int = MIN_STEPS) -> int:
     """Steps before a loss that hasn't moved means something.
 
     >>> patience(200), patience(20_000), patience(10**6), patience(None)
@@ -172,7 +182,7 @@ def patience(planned_steps: int | None) -> int:
     """
     if not planned_steps:
         return NO_PLAN_STEPS
-    return int(min(max(PLAN_FRAC * planned_steps, MIN_STEPS), MAX_STEPS))
+    return int(min(max(PLAN_FRAC * planned_steps, least), MAX_STEPS))
 
 
 def _finite(value: Any) -> float:

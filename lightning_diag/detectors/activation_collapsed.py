@@ -45,9 +45,9 @@ class ActivationCollapsed(Detector):
 
     Fires when:
         the module called last is collapsed at ``samples`` samples in a row (info); a warning when R > ``stuck`` after
-        2 % of the plan (60 to 1,000 steps) and not in a warm-up, critical when R > 0.97. A module in the middle that
-        lost its variation: info. One that never varied while the output does is built that way (learned queries):
-        silent.
+        2 % of the plan (60 to 1,000 steps; 30 when R > 0.97) and not in a warm-up, critical when R > 0.97. A module in
+        the middle that lost its variation: info. One that never varied while the output does is built that way
+        (learned queries): silent.
 
     False alarms:
         No warning in 72 healthy trainings of 36 kinds, no note either (benchmarks/results/activation_rules.md).
@@ -88,7 +88,7 @@ class ActivationCollapsed(Detector):
         super().__init__()
 
     def _reset(self) -> None:
-        self._run = Consequence()
+        self._run = Consequence(sure=True)
         self._held = Streak()
         self._most = np.zeros(0)  # each module's largest variation so far
 

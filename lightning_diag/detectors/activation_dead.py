@@ -42,7 +42,8 @@ class ActivationDead(Detector):
 
     Fires when:
         share >= ``limit`` (info); a warning when share >= ``warn_at`` and R > ``stuck`` after 2 % of the plan (60 to
-        1,000 steps) and not in a warm-up, or the loss is far above its best; critical when 95 % are dead and R > 0.97.
+        1,000 steps; 30 when R > 0.97) and not in a warm-up, or the loss is far above its best; critical when 95 % are
+        dead and R > 0.97.
 
     False alarms:
         No warning in 72 healthy trainings of 36 kinds, no note either (benchmarks/results/activation_rules.md); one
@@ -84,7 +85,7 @@ class ActivationDead(Detector):
         super().__init__()
 
     def _reset(self) -> None:
-        self._run = Consequence()
+        self._run = Consequence(sure=True)
         self._at_first = np.zeros(0)  # each module's first share: dead from birth, or did they die?
 
     def update(self, reading: Reading) -> Finding | None:

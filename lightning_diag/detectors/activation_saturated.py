@@ -42,7 +42,7 @@ class ActivationSaturated(Detector):
 
     Fires when:
         either share is reached after ``samples`` samples or more (info); a warning when R > ``stuck`` after 2 % of the
-        plan (60 to 1,000 steps) and not in a warm-up, or the loss is far above its best.
+        plan (60 to 1,000 steps; 30 when R > 0.97) and not in a warm-up, or the loss is far above its best.
 
     False alarms:
         No warning in 72 healthy trainings of 36 kinds, no note either (benchmarks/results/activation_rules.md). A
@@ -85,7 +85,7 @@ class ActivationSaturated(Detector):
         super().__init__()
 
     def _reset(self) -> None:
-        self._run = Consequence()
+        self._run = Consequence(sure=True)
         self._held = Streak()
         self._seen = np.zeros(0)  # samples of each module
         self._means = np.zeros((2, 0))  # running means of the two shares

@@ -46,7 +46,8 @@ class FitOverfitting(Detector):
         in all of the last ``evals`` after a quarter of the plan (what is learned there does not carry over). Info when
         only the loss is worse while accuracy is not (the model grows too sure of itself, its decisions are no worse),
         or when only the gap is there, smaller or earlier.
-        Not judged with several optimizers or manual optimization, nor before ``evals + 2`` validations.
+        Not judged with several optimizers or manual optimization, nor before ``evals`` validations; whether validation
+        is worse than its best not before two more.
 
     False alarms:
         None in 352 simulated healthy runs of 200 to 20,000 steps with 20 validations each
@@ -110,7 +111,7 @@ class FitOverfitting(Detector):
         try:
             one_objective(reading)
             self._gather(reading)
-            if max(self._loss.count, self._error.count) < self.evals + 2:
+            if not self._settled and not self._gapped:
                 raise NotMeasurable(f"needs {self.evals + 2} validations")
         except NotMeasurable as reason:
             self._why = str(reason)
@@ -137,12 +138,14 @@ class FitOverfitting(Detector):
             self._gaps = [*self._gaps, self._accuracy - accuracy if passed else 0.0][-self.evals :]
 
     def _judge(self, reading: Reading) -> Finding | None:
+        gapped = self._gapped
+        if not self._settled:
+            return self._gap(reading)
         chance = reading.facts.chance_loss or self._unit
         loss = self._loss.worse(self.evals, max(self.min_rise * abs(self._loss.best), 0.02 * chance))
         accuracy = reading.scalar("accuracy/val")
         noise = 0.5 * _error(reading, accuracy) if accuracy is not None else 0.0
         error = self._error.worse(self.evals, 0.01, noise if math.isfinite(noise) else 0.0)
-        gapped = len(self._gaps) == self.evals and min(self._gaps) > 0
         if error is not None and (gapped or self._falls("error")):
             harm = gapped or loss is not None
             return self._finding(reading, "error", error, Severity.WARNING if harm else Severity.INFO, "")
@@ -154,6 +157,16 @@ class FitOverfitting(Detector):
         if gapped:
             return self._gap(reading)
         return None
+
+    @property
+    def _settled(self) -> bool:
+        """Whether there were enough validations to know what the best is."""
+        return max(self._loss.count, self._error.count) >= self.evals + 2
+
+    @property
+    def _gapped(self) -> bool:
+        """Whether train accuracy was far above validation accuracy at each of the last validations."""
+        return len(self._gaps) == self.evals and min(self._gaps) > 0
 
     def _falls(self, name: str) -> bool:
         """Whether the training level is below what it was at the best validation."""

@@ -38,7 +38,8 @@ class SanityInputIgnored(Detector):
         stuck: R (``loss/relative``) above which the run suffers; higher = fewer warnings. Default 0.9.
 
     Fires when:
-        it holds at ``looks`` looks (info); a warning when R > ``stuck`` after 2 % of the plan (60 to 1,000 steps).
+        it holds at ``looks`` looks (info); a warning when R > ``stuck`` after 2 % of the plan (60 to 1,000 steps; 30
+        when R > 0.97).
         Never critical.
 
     False alarms:
@@ -62,7 +63,7 @@ class SanityInputIgnored(Detector):
         ...         continue
         ...     print(step, finding.severity, finding.where)
         10 info ('net',)
-        40 info ('net',)
+        40 warning ('net',)
         160 warning ('net',)
 
     References:
@@ -85,7 +86,7 @@ class SanityInputIgnored(Detector):
         super().__init__()
 
     def _reset(self) -> None:
-        self._run = Consequence()
+        self._run = Consequence(sure=True)
         self._since = -1
         self._look = 0  # the first that found it
 

@@ -29,6 +29,19 @@ def test_stuck_needs_time() -> None:
     assert not watched([0.9] * 60).stuck(0.9)
 
 
+def test_a_sure_mechanism_needs_less_time_where_nothing_was_learned() -> None:
+    def sure(losses: list[float], planned: int | None = 1000, chance: float | None = 1.0) -> bool:
+        run, known = Consequence(sure=True), Facts(planned_steps=planned, chance_loss=chance)
+        for step, loss in enumerate(losses, start=1):
+            run.see(Reading(step, 0, {"loss/relative": np.float64(loss), "lr": np.array([0.1])}, known))
+        return run.stuck(0.9)
+
+    assert not sure([1.0] * 29) and sure([1.0] * 30)
+    assert not sure([0.95] * 30) and sure([0.95] * 60)
+    assert not sure([1.0] * 30, chance=None) and not sure([1.0] * 30, planned=None)
+    assert not sure([1.0] * 30, planned=10_000) and sure([1.0] * 200, planned=10_000)
+
+
 def test_time_counts_from_the_first_reading() -> None:
     run, known = Consequence(), Facts(planned_steps=1000, chance_loss=1.0)
     for step in range(5000, 5059):
