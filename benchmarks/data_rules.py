@@ -75,6 +75,8 @@ def recall(runs: list[Run]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|"
     for name, (rule, _) in FAULTS.items():
         own = [run for run in runs if run.name == name and not excused(run)]
+        if not own:
+            continue
         found = [(run, f) for run in own for f in run.outcome.findings if f.rule == rule]
         last = NOISE_EPOCHS // 2 - 1 if "noise" in name else 0
         early = sum(run.outcome.epochs[rule] <= last for run, _ in found)
@@ -104,6 +106,8 @@ def false_alarms(runs: list[Run]) -> Iterator[str]:
     yield "| planted | rules of `data/` beside its own |\n|---|---|"
     for name, (rule, _) in FAULTS.items():
         own = [run for run in runs if run.name == name and not excused(run)]
+        if not own:
+            continue
         beside = Counter(
             f"`{f.rule}` {f.severity}"
             for run in own for f in run.outcome.findings if f.rule not in (rule,) and f.rule.startswith("data/")
@@ -153,7 +157,7 @@ def main() -> None:
     """Print the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tuning", action="store_true", help="the seeds that limits were chosen on")
-    parser.add_argument("--only", help="names of cases, by commas")
+    parser.add_argument("--only", help="names of cases, by semicolons")
     parser.add_argument("--budget", action="store_true", help="sample as the budget allows, not every step")
     given = parser.parse_args()
     torch.set_num_threads(1)

@@ -236,6 +236,14 @@ CAUSES: tuple[Pattern, ...] = (
         "and train again",
     ),
     Pattern(
+        "validation-apart",
+        "validation asks something else than training",
+        {"data/val-at-chance": 2.2, "data/labels-shifted": 0.5},
+        ("fit/overfitting", "classes/drift", "classes/confused", "classes/imbalanced"),
+        "run the validation code on training samples: if that is at chance, too, the code (evaluation mode, "
+        "preprocessing, class order) is at fault, else the validation set's labels",
+    ),
+    Pattern(
         "leakage",
         "the inputs or the split give the labels away",
         {"data/leakage": 2.4, "data/near-leakage": 2.2, "data/giveaway-feature": 2.4, "fit/too-good": 1.0},

@@ -130,6 +130,11 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("data/shift_match", "1", "shift", "mean", (), "share of targets that are the input 0, 1, 2 positions on"),
     Signal("data/class_r2", "1", "feature", "mean", (), "share of each feature's variance between classes, (F,)"),
     Signal("data/val_agreement", "1", None, "mean", (), "correlation of classes' mean inputs, train and validation"),
+    Signal("data/padding_told_by", "code", None, "max", (), "1 mask, 2 lengths, 3 padding_idx, 4 tail; 0 no sequences"),
+    Signal("data/padding_frac", "1", None, "mean", (), "share of a batch's positions that are padding, NaN: unknown"),
+    Signal("data/padding_beyond_frac", "1", None, "mean", (), "share of them beyond the batch's longest sample"),
+    Signal("data/sequence_length", "positions", None, "mean", (), "positions a sample, padding counted"),
+    Signal("data/alike_frac", "1", None, "mean", (), "share of sequences equal to their neighbour in the batch"),
     # one validation pass: a linear model of the raw inputs, fitted on the sampled training batches
     Signal("baseline/accuracy", "1", None, "mean", _V, "validation accuracy of that model", "baseline/samples"),
     Signal("baseline/error", "target^2", None, "mean", _V, "its mean squared validation error", "baseline/samples"),

@@ -11,6 +11,7 @@ from lightning_diag.detectors.class_confused import ClassConfused
 from lightning_diag.detectors.class_drift import ClassDrift
 from lightning_diag.detectors.class_imbalanced import ClassImbalanced
 from lightning_diag.detectors.class_neglected import ClassNeglected
+from lightning_diag.detectors.data_alike_sequences import DataAlikeSequences
 from lightning_diag.detectors.data_class_never_target import DataClassNeverTarget
 from lightning_diag.detectors.data_conflicting_labels import DataConflictingLabels
 from lightning_diag.detectors.data_constant_feature import DataConstantFeature
@@ -23,6 +24,7 @@ from lightning_diag.detectors.data_near_leakage import DataNearLeakage
 from lightning_diag.detectors.data_non_finite import DataNonFinite
 from lightning_diag.detectors.data_unnormalized import DataUnnormalized
 from lightning_diag.detectors.data_unshuffled import DataUnshuffled
+from lightning_diag.detectors.data_val_at_chance import DataValAtChance
 from lightning_diag.detectors.domain_gap import DomainGap
 from lightning_diag.detectors.domain_gap_widening import DomainGapWidening
 from lightning_diag.detectors.domain_separable import DomainSeparable
@@ -57,6 +59,7 @@ from lightning_diag.detectors.sanity_worse_than_linear import SanityWorseThanLin
 from lightning_diag.detectors.sanity_wrong_gradient import SanityWrongGradient
 from lightning_diag.detectors.setup_adam_with_l2 import SetupAdamWithL2
 from lightning_diag.detectors.setup_decay_on_norm import SetupDecayOnNorm
+from lightning_diag.detectors.setup_mostly_padding import SetupMostlyPadding
 from lightning_diag.detectors.setup_odd_initialization import SetupOddInitialization
 from lightning_diag.detectors.setup_tiny_batch import SetupTinyBatch
 from lightning_diag.detectors.system_input_bound import SystemInputBound
@@ -80,6 +83,7 @@ __all__ = [
     "ClassDrift",
     "ClassImbalanced",
     "ClassNeglected",
+    "DataAlikeSequences",
     "DataClassNeverTarget",
     "DataConflictingLabels",
     "DataConstantFeature",
@@ -92,6 +96,7 @@ __all__ = [
     "DataNonFinite",
     "DataUnnormalized",
     "DataUnshuffled",
+    "DataValAtChance",
     "Detector",
     "DomainGap",
     "DomainGapWidening",
@@ -127,6 +132,7 @@ __all__ = [
     "SanityWrongGradient",
     "SetupAdamWithL2",
     "SetupDecayOnNorm",
+    "SetupMostlyPadding",
     "SetupOddInitialization",
     "SetupTinyBatch",
     "SystemInputBound",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lightning_diag.detectors._consequence import Consequence
 from lightning_diag.reading import Reading
 
+SORTED = 0.3  # excess of pairs with one label in a batch from which labels follow the order
 CHANNELS = 16  # up to so many features are channels, not columns
 
 
@@ -55,9 +56,55 @@ class Doing:
         self.val = float(state["val"])  # type: ignore[arg-type]
 
 
+class Order:
+    """How far batches are from shuffled: running mean of the excess of pairs that share a label, 0 to 1.
+
+    >>> order = Order()
+    >>> order.see(Reading(1, 0, {"data/same_label": np.float64(1), "data/same_label_chance": np.float64(0.1)}))
+    >>> order.excess, order.sorted
+    (1.0, True)
+    """
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self.excess = 0.0
+        self._known = False
+
+    def see(self, reading: Reading) -> None:
+        """Take in a sampled batch."""
+        same, chance = reading.scalar("data/same_label"), reading.scalar("data/same_label_chance")
+        if same is not None and chance is not None and chance < 1:
+            new = (same - chance) / (1 - chance)
+            self.excess = 0.9 * self.excess + 0.1 * new if self._known else new
+            self._known = True
+
+    @property
+    def sorted(self) -> bool:
+        """Whether a batch says more of the order than of the labels."""
+        return self.excess > SORTED
+
+    def state_dict(self) -> dict[str, object]:
+        """Return plain data."""
+        return {"excess": self.excess, "known": self._known}
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        """Take it back."""
+        self.excess, self._known = float(state["excess"]), bool(state["known"])  # type: ignore[arg-type]
+
+
 def unseen(reading: Reading, signal: str, words: str = "inputs of numbers that aren't whole were not seen yet") -> str:
     """Return why a signal has not come: the probes' own reason where there is one, else these words."""
     return reading.facts.unmeasured.get(signal, words)
+
+
+def other_domain(reading: Reading) -> bool:
+    """Return whether most validation samples are of domains that training doesn't hold."""
+    val, train = reading.vector("domain/val_samples"), reading.vector("domain/train_samples")
+    if val is None or train is None or val.shape != train.shape or not val.sum() > 0:
+        return False
+    return bool(val[~(train > 0)].sum() > 0.5 * val.sum())
 
 
 def feature_names(reading: Reading, which: Sequence[int] | NDArray[np.int64], total: int) -> list[str]:

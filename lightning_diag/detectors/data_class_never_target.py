@@ -8,7 +8,7 @@ import numpy as np
 
 from lightning_diag.detectors._arguments import number
 from lightning_diag.detectors._classes import no_tokens
-from lightning_diag.detectors._data import percent
+from lightning_diag.detectors._data import Order, percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -26,9 +26,13 @@ class DataClassNeverTarget(Detector):
 
     Formula:
         training targets of the class equal 0 after so many targets that an even share would be ``expected`` of them.
+        Only batches that were looked at count, the pixels of an image as one target, and targets that come together by
+        their design effect (Kish): ``n / (1 + (B - 1) excess)``, with ``excess`` the share of a batch's pairs with one
+        label beyond chance. Where batches are sorted by label, classes are judged only if every batch was looked at,
+        from the third epoch on: by then one epoch is counted to its end.
 
     Reads:
-        ``class/train_support`` (accumulated), ``class/support``.
+        ``class/train_support`` (accumulated), ``class/support``, ``data/same_label``, ``accuracy/train``.
 
     Args:
         expected: even share of targets seen before a class is judged; higher = later. Default 30.
@@ -50,12 +54,13 @@ class DataClassNeverTarget(Detector):
         ('warning', ('class 0',))
 
     References:
-        PyTorch documentation, ``torch.nn.CrossEntropyLoss`` (``ignore_index``).
+        PyTorch documentation, ``torch.nn.CrossEntropyLoss`` (``ignore_index``). Kish, Survey sampling, 1965, section
+        5.4.
     """
 
     rule: ClassVar[str] = "data/class-never-target"
     code: ClassVar[str] = "I010"
-    reads: ClassVar[tuple[str, ...]] = ("class/train_support", "class/support")
+    reads: ClassVar[tuple[str, ...]] = ("class/train_support", "class/support", "accuracy/train")
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "A class is never a target"
     refresh: ClassVar[bool] = True
@@ -68,10 +73,14 @@ class DataClassNeverTarget(Detector):
     def _reset(self) -> None:
         self._train: list[float] = []
         self._val: list[float] = []
+        self._order = Order()
+        self._batches = self._step = 0  # batches looked at, and the step of the newest
+        self._skipped = False  # whether there were others
 
     def update(self, reading: Reading) -> Finding | None:
         """Add targets; judge the classes."""
         no_tokens(reading)
+        self._see(reading)
         self._train = _added(self._train, reading.vector("class/train_support"))
         val = reading.vector("class/support")
         if val is not None:
@@ -79,8 +88,10 @@ class DataClassNeverTarget(Detector):
         total = np.array(self._train)
         if not 2 <= total.size <= MOST:
             raise NotMeasurable(f"needs 2 to {MOST} classes whose training targets are known, has {total.size}")
-        if total.sum() < self.expected * total.size:
-            raise NotMeasurable(f"needs {self.expected:g} training targets a class on average")
+        if self._order.sorted and (self._skipped or reading.epoch < 2):
+            raise NotMeasurable("batches are sorted by label, and not every batch of an epoch was looked at")
+        if self._independent(reading, float(total.sum())) < self.expected * total.size:
+            raise NotMeasurable(f"needs {self.expected:g} independent training targets a class on average")
         never = np.flatnonzero(total == 0)
         if not never.size:
             return None
@@ -99,6 +110,22 @@ class DataClassNeverTarget(Detector):
             evidence={"value": float(never.size), "limit": 0.0, "validation_share": share},
             advice=("count the labels of the training set, and compare `ignore_index` and the first label with 0",),
         )
+
+    def _see(self, reading: Reading) -> None:
+        """Count the batches that were looked at."""
+        self._order.see(reading)
+        if "accuracy/train" in reading.values:
+            self._skipped |= reading.step > self._step + 1
+            self._step = reading.step
+            self._batches += 1
+
+    def _independent(self, reading: Reading, targets: float) -> float:
+        """How many targets drawn one by one say as much as those that came."""
+        size = reading.facts.batch_size
+        if size is None or not self._batches:
+            return targets
+        samples = min(targets, float(self._batches * size))
+        return samples if self._order.sorted else samples / (1 + (size - 1) * max(0.0, self._order.excess))
 
 
 def _added(old: list[float], new: np.ndarray[tuple[int, ...], np.dtype[np.float64]] | None) -> list[float]:

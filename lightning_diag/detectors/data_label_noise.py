@@ -6,7 +6,7 @@ import math
 from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number
-from lightning_diag.detectors._data import percent, unseen
+from lightning_diag.detectors._data import Order, percent, unseen
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -14,7 +14,6 @@ from lightning_diag.reading import Reading
 
 NAMED = 5
 MOST = 0.5  # share of suspected labels above which the network hasn't learned the rest either
-SORTED = 0.3  # excess of pairs with one label in a batch from which margins only follow the order
 
 
 class DataLabelNoise(Detector):
@@ -99,17 +98,12 @@ class DataLabelNoise(Detector):
     def _reset(self) -> None:
         self._shares: list[float] = []  # the last estimates, each of a new margin a sample
         self._seen = 0.0  # margins a sample at the newest of them
-        self._batches = 0
-        self._excess = 0.0  # running mean of how far batches are from shuffled
+        self._order = Order()
         self._relative = 0.0  # the last loss over that of a guess
 
     def update(self, reading: Reading) -> Finding | None:
         """Judge the margins so far."""
-        same, chance = reading.scalar("data/same_label"), reading.scalar("data/same_label_chance")
-        if same is not None and chance is not None and chance < 1:
-            excess = (same - chance) / (1 - chance)
-            self._excess = excess if self._batches == 0 else 0.9 * self._excess + 0.1 * excess
-            self._batches += 1
+        self._order.see(reading)
         relative = reading.scalar("loss/relative")
         self._relative = self._relative if relative is None else relative
         share, samples = reading.scalar("data/noise_frac"), reading.scalar("data/noise_samples")
@@ -122,7 +116,7 @@ class DataLabelNoise(Detector):
         seen = reading.scalar("data/noise_seen") or 0.0
         if seen >= self._seen + 1:
             self._shares, self._seen = [*self._shares, share][-3:], seen
-        if self._excess > SORTED:
+        if self._order.sorted:
             raise NotMeasurable("batches are sorted by label: each forgets the labels of the ones before")
         if (reading.scalar("data/noise_margin") or 0.0) < self.margin:
             raise NotMeasurable("the network isn't sure yet even of the labels it agrees with")

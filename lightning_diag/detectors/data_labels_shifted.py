@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from lightning_diag.detectors._arguments import number
-from lightning_diag.detectors._data import percent, unseen
+from lightning_diag.detectors._data import other_domain, percent, unseen
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -88,7 +88,7 @@ class DataLabelsShifted(Detector):
             )
         if not np.isfinite(shares).any() or not np.nanmean(shares) > TELLING:
             raise NotMeasurable("the classes' mean inputs don't differ")
-        if _other_domain(reading):
+        if other_domain(reading):
             raise NotMeasurable("validation is of another domain than training, in which classes may look different")
         self._row = self._row + 1 if agreement < self.agree else 0
         if self._row < 2:
@@ -119,11 +119,3 @@ class DataLabelsShifted(Detector):
                 "is, else the labels",
             ),
         )
-
-
-def _other_domain(reading: Reading) -> bool:
-    """Whether most validation samples are of domains that training doesn't hold."""
-    val, train = reading.vector("domain/val_samples"), reading.vector("domain/train_samples")
-    if val is None or train is None or val.shape != train.shape or not val.sum() > 0:
-        return False
-    return bool(val[~(train > 0)].sum() > 0.5 * val.sum())

@@ -16,6 +16,7 @@ from lightning_diag.probes.data_found import BatchContentsProbe
 from lightning_diag.probes.data_keys import hashed_tensors, keys_on_host
 from lightning_diag.probes.data_linear import LinearBaselineProbe
 from lightning_diag.probes.data_near import DataNearProbe
+from lightning_diag.probes.data_sequences import DataSequenceProbe
 from lightning_diag.probes.loss import LossProbe
 
 
@@ -29,7 +30,7 @@ class DataMonitor(Monitor):
     Signals: ``data/*``, ``baseline/*``; the loss and the classes' counts beside them, because a symptom without a
     consequence is a note and no warning.
 
-    Rules: ``data/*``, ``sanity/worse-than-linear``.
+    Rules: ``data/*``, ``sanity/worse-than-linear``, ``setup/mostly-padding``.
 
     Example:
         >>> DataMonitor().findings
@@ -63,6 +64,7 @@ class DataMonitor(Monitor):
             DataNearProbe(),
             DataFeatureProbe(),
             LinearBaselineProbe(),
+            DataSequenceProbe(),
         )
         return Parts(
             probes=[(name, probe) for probe in probes],
@@ -79,6 +81,9 @@ class DataMonitor(Monitor):
                 detectors.DataGiveawayFeature(),
                 detectors.DataClassNeverTarget(),
                 detectors.DataLabelsShifted(),
+                detectors.DataValAtChance(),
+                detectors.DataAlikeSequences(),
+                detectors.SetupMostlyPadding(),
                 detectors.SanityWorseThanLinear(),
             ],
         )

@@ -35,12 +35,15 @@ SHOWN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("sanity/*", ("loss/train",)),
     ("setup/odd-initialization", ("loss/train",)),
     ("setup/tiny-batch", ("loss/train",)),
+    ("setup/mostly-padding", ("data/padding_frac",)),
     ("system/input-bound", ("time/wait_frac", "time/batch_s")),
     ("system/memory-growth", ("memory/device_bytes", "memory/host_bytes")),
     ("data/leakage", ("data/leaked_frac",)),
     ("data/label-noise", ("data/noise_frac",)),
     ("data/duplicates", ("data/duplicate_frac",)),
     ("data/unshuffled", ("data/same_label", "data/same_label_chance")),
+    ("data/val-at-chance", ("accuracy/val", "accuracy/train")),
+    ("data/alike-sequences", ("data/alike_frac",)),
     ("data/labels-shifted", ("data/val_agreement", "data/shift_match")),
 )
 MAX_SCANS = 64

@@ -14,7 +14,9 @@ from lightning_diag.finding import Finding
 from lightning_diag.reading import Facts, Reading
 from tests.detectors.class_stream import judged
 
-RULES = [cls for name in detectors.__all__ if (cls := getattr(detectors, name)).__name__.startswith("Data")]
+RULES = [
+    cls for name in detectors.__all__ if (cls := getattr(detectors, name)).__name__.startswith(("Data", "SetupMostly"))
+]
 NAN = float("nan")
 
 
@@ -34,6 +36,7 @@ def severities(found: list[Finding]) -> set[str]:
 
 LEARNED = {"loss/relative": 0.1, "loss/level": 0.2}
 LOST = {"loss/relative": 1.0, "loss/level": 2.3, "loss/best": 2.3}
+PADDED = {"data/padding_told_by": 1, "data/padding_beyond_frac": 0.2, "data/sequence_length": 64}
 NOISE = {"data/noise_frac": 0.12, "data/noise_samples": 1000, "data/noise_depth": 0.8, "data/noise_margin": 2.0}
 
 
@@ -85,6 +88,11 @@ NOISE = {"data/noise_frac": 0.12, "data/noise_samples": 1000, "data/noise_depth"
         ("DataGiveawayFeature", {"data/class_r2": [0.99] * 20}, set()),
         ("DataClassNeverTarget", {"class/train_support": [40, 0, 40], "class/support": [5, 5, 5]}, {"warning"}),
         ("DataClassNeverTarget", {"class/train_support": [40, 0, 40], "class/support": [5, 0, 5]}, {"info"}),
+        ("DataAlikeSequences", {"data/alike_frac": 1}, {"warning"}),
+        ("DataAlikeSequences", {"data/alike_frac": 0.85}, set()),
+        ("SetupMostlyPadding", {**PADDED, "data/padding_frac": 0.6}, {"info"}),
+        ("SetupMostlyPadding", {**PADDED, "data/padding_frac": 0.45}, set()),
+        ("SetupMostlyPadding", {**PADDED, "data/padding_frac": 0.6, "data/sequence_length": 12}, set()),
         ("DataLabelsShifted", {"data/shift_match": [0.1, 0.1, 0.99]}, {"warning"}),
         ("DataLabelsShifted", {"data/shift_match": [0.1, 0.99, 0.1]}, set()),
         ("DataLabelsShifted", {"data/shift_match": [0.99, 0.1, 0.1]}, set()),
@@ -108,6 +116,24 @@ def test_what_changes_with_the_run_and_its_facts() -> None:
     assert severities(run(detectors.DataLabelsShifted(), copies, 3, Facts(loss_kind="cross-entropy"))) == {"critical"}
     tokens = {"class/train_support": [4000, 0, 40], "class/support": [5, 5, 5]}
     assert not run(detectors.DataClassNeverTarget(), tokens, 3, Facts(task="language-model"))
+
+
+def test_a_class_that_was_only_not_looked_at_is_no_finding() -> None:
+    targets = {"class/train_support": [400, 0, 400], "class/support": [5, 5, 5], "accuracy/train": 0.5}
+
+    def told(every: int, excess: float, steps: int = 200, size: int = 32) -> set[str]:
+        made = {k: np.asarray(v, np.float64) for k, v in targets.items()}
+        made |= {"data/same_label": np.float64(0.1 + 0.9 * excess), "data/same_label_chance": np.float64(0.1)}
+        readings = [Reading(s, s // 50, made, Facts(batch_size=size)) for s in range(1, steps, every)]
+        return severities([f for f in judged(detectors.DataClassNeverTarget(), readings) if f is not None])
+
+    assert told(every=1, excess=0) == told(every=7, excess=0) == {"warning"}
+    assert told(every=7, excess=1) == set(), "sorted, and seen through a sieve"
+    assert told(every=1, excess=1) == {"warning"}, "sorted, but every batch was seen"
+    assert told(every=1, excess=1, steps=99) == set(), "not surely all of an epoch"
+    assert told(every=7, excess=0.2, steps=99) == set(), "14 batches of 32 that are alike say as much as 62 targets"
+    assert told(every=7, excess=0.2) == {"warning"}
+    assert told(every=1, excess=0, steps=10, size=2) == set(), "images of many pixels: 9 batches of 2"
 
 
 def test_texts_repeat_themselves() -> None:

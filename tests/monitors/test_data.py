@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.data_cases import FAULTS, TWINS, Case, build
 from benchmarks.data_trainings import Net, Outcome, trained
@@ -83,6 +83,43 @@ def test_a_constant_channel_of_images_is_named(tmp_path: Path) -> None:
 def test_validation_labels_of_other_inputs_are_told_at_the_second_pass(tmp_path: Path) -> None:
     _, outcome = told("validation labels elsewhere", "digits", "mlp", tmp_path)
     assert outcome.epochs["data/labels-shifted"] == 1
+
+
+def signs(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Classes whose mean inputs are equal: whether two of four numbers have the same sign."""
+    x = torch.randn(n, 4, generator=torch.Generator().manual_seed(seed))
+    return x, (x[:, 0] * x[:, 1] > 0).long()
+
+
+@pytest.mark.parametrize("fault", ["labels in another order", "other class order", "nothing", "nothing to learn"])
+def test_validation_at_chance_is_found_where_training_is_not(fault: str, tmp_path: Path) -> None:
+    (x, y), (val_x, val_y) = signs(4096, 0), signs(400, 1)
+    g = torch.Generator().manual_seed(2)
+    if fault == "labels in another order":
+        val_y = val_y[torch.randperm(400, generator=g)]
+    elif fault == "other class order":
+        val_y = 1 - val_y
+    elif fault == "nothing to learn":  # known by heart after a few epochs
+        (x, y), val_y = signs(256, 0), val_y[torch.randperm(400, generator=g)]
+        y = y[torch.randperm(256, generator=g)]
+    module = Net("wide", (4,), 2)
+    module.lr = 1e-2
+    watch = Diagnostics([DataMonitor()], sinks=[], strict=True, every_n_steps=1)
+    train = DataLoader(TensorDataset(x, y), 32, shuffle=True)
+    epochs = 2 if len(y) > 256 else 30
+    fit(
+        module,
+        [watch],
+        tmp_path,
+        steps=-1,
+        max_epochs=epochs,
+        train=train,
+        val=DataLoader(TensorDataset(val_x, val_y), 100),
+    )
+    found = [f for f in watch.findings if f.rule == "data/val-at-chance"]
+    assert len(found) == (not fault.startswith("nothing"))
+    assert not found or ("worse" if fault == "other class order" else "no better") in found[0].message
+    assert not found or found[0].first_step == 256, "at the second pass"
 
 
 @pytest.mark.parametrize("net", ["wide", "norm-first"])
