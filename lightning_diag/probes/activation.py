@@ -22,6 +22,8 @@ from lightning_diag.probes.base import Batch, Probe, Scene, Values, moved
 from lightning_diag.reading import Reading
 
 PATIENCE = 3  # readings in which no hook fired before the user is told
+DENSE = 64  # sampled steps after which attention, the dearest to measure and slow to change ...
+SPARSE = 4  # ... is looked at in every so many of steps that follow one another
 _SIGNALS = {
     "dead": "activation/dead_frac",
     "saturated": "activation/saturated_frac",
@@ -53,6 +55,8 @@ class ActivationProbe(Probe):
     the ReLU, dropout). Not seen: functional GELU, SiLU, sigmoid and softmax, and forms whose result meets no such
     layer.
 
+    Where every step is sampled, attention is looked at in every fourth after the first 64.
+
     Not measurable inside ``torch.compile`` (the hooks are compiled away, see :mod:`.activation_hooks`), under reentrant
     checkpointing for functional forms, and for sharded outputs.
 
@@ -83,6 +87,7 @@ class ActivationProbe(Probe):
             )
         self._layers = {id(m): name for name, m in scene.module.named_modules()}
         self._silent = 0
+        self._batch_idx, self._turn, self._in_a_row = -1, -1, 0
         self._met = np.zeros(len(self.sites))  # readings in which each site was called
         device = next((p.device for p in scene.module.parameters()), torch.device("cpu"))
         self._recorder = Recorder(self.sites, device)
@@ -125,6 +130,11 @@ class ActivationProbe(Probe):
         if not self.sites or self._switch.error is not None:
             return
         self._switch.on = True
+        if self._turn != self._recorder.turn:  # the first micro-batch of its step
+            self._turn = self._recorder.turn
+            self._in_a_row = self._in_a_row + 1 if batch.batch_idx == self._batch_idx + 1 else 0
+            self._recorder.attending = self._turn < DENSE or self._in_a_row % SPARSE == 0
+        self._batch_idx = batch.batch_idx
         if not self._handles:
             self._handles = [hook.attach(m) for m, hook in self._wired if m.training]
 
@@ -140,10 +150,11 @@ class ActivationProbe(Probe):
         self._off()
         if self._switch.error is not None:
             raise self._switch.error
+        attending = self._recorder.attending
         stats, sharp, rows, order = self._recorder.finish()
         self._recorder.start()
         values: Values = [(_SIGNALS[c], column) for c, column in zip(kernels.COLUMNS, stats.unbind(1), strict=True)]
-        if self._attends:
+        if self._attends and attending:
             values += [(_SIGNALS[c], column) for c, column in zip(attention.COLUMNS, sharp.unbind(1), strict=True)]
         return [*values, ("activation/window_samples", rows), ("activation/call_order", order)]
 

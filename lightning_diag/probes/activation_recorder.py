@@ -34,6 +34,7 @@ class Recorder:
 
     Attributes:
         turn: number of the sampled step.
+        attending: whether attention is looked at in it.
         tracks: what is remembered, by site and id of the layer before it.
         hidden: sites that lie within the network.
         dropped: sites that turned out to have nothing to tell.
@@ -46,6 +47,7 @@ class Recorder:
         self.tracks: dict[tuple[int, int], Track] = {}
         self.hidden = {i for i, s in enumerate(sites) if s.role in ("recurrent", "input")}
         self.turn = -1
+        self.attending = True
         self.start()
 
     def start(self) -> None:
@@ -117,6 +119,8 @@ class Recorder:
         if x is None or not last or not (x.ndim == 4 or (x.ndim == 3 and x.shape[1] == x.shape[2])):
             return
         self._seen(index)
+        if not self.attending:
+            return
         x = attention.few(attention.few(x, 0, attention.SAMPLES), -2, attention.QUERIES)
         x = x.clone()  # softmax in place would write over it
         self._attends(index, x if x.ndim == 4 else x.unsqueeze(1))
@@ -129,12 +133,13 @@ class Recorder:
         if y is None:
             return
         self._take(index, y if y.ndim < 3 or module.batch_first else y.transpose(0, 1), -1)
-        self._attends(index, attention.multihead_logits(module, args, kwargs))
+        if self.attending:
+            self._attends(index, attention.multihead_logits(module, args, kwargs))
         self._dim, self._activated = -1, False
 
     def part(self, layer: nn.Module, output: Any) -> None:
         """A layer that makes queries or keys of an attention written by hand was called."""
-        y = first_tensor(output)
+        y = first_tensor(output) if self.attending else None
         if y is not None and y.ndim == 3:
             self._parts[id(layer)] = attention.few(y, 0, attention.SAMPLES)[:, : attention.KEYS].clone()
 

@@ -6,13 +6,12 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lightning_diag.errors import RecordError
 from lightning_diag.finding import Finding
 from lightning_diag.reading import Facts, Reading
 from lightning_diag.record.conform import conform
-from lightning_diag.record.lines import decode, encode_object, to_reading
+from lightning_diag.record.lines import decode, encode_object, encode_whole, to_reading
 from lightning_diag.record.reader import DAMAGE
 
 FLIGHT = "flight.jsonl"
@@ -41,11 +40,7 @@ def event_line(finding: Finding) -> bytes:
 
 def step_line(reading: Reading, samples: Iterable[str]) -> bytes:
     """Return the line of one reading: every value, and the ids of the samples."""
-    ids = list(samples)
-    line: dict[str, Any] = {
-        "s": reading.step, "e": reading.epoch, "b": reading.batch_idx, "g": reading.stage, "v": dict(reading.values),
-    }  # fmt: skip
-    return encode_object({**line, "ids": ids} if ids else line)
+    return encode_whole(reading, list(samples))
 
 
 def flights(run_dir: str | os.PathLike[str]) -> tuple[Flight, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import PurePath
 from typing import Any
@@ -43,13 +43,23 @@ def encode(reading: Reading) -> bytes:
     >>> encode(Reading(3, 0, {"loss/train": 2.5, "lr": np.array([0.1, np.nan]), "loss/level": 2.0}))
     b'{"s":3,"e":0,"b":-1,"g":"train","v":{"loss/train":2.5,"lr":[0.1,NaN]}}\n'
     """
-    values = []
-    for name, value in reading.values.items():
-        key = _key(name)
-        if key is not None:
-            values.append(key + (_number(value) if isinstance(value, (float, int)) else _array(value)))
+    return _line(reading, [(key, value) for name, value in reading.values.items() if (key := _key(name)) is not None])
+
+
+def encode_whole(reading: Reading, ids: Sequence[str] = ()) -> bytes:
+    r"""Return a reading's line with every value, those of the host too, and with ids of samples where there are any.
+
+    >>> encode_whole(Reading(3, 0, {"loss/train": 2.5, "loss/level": 2.0}), ["12"])
+    b'{"s":3,"e":0,"b":-1,"g":"train","v":{"loss/train":2.5,"loss/level":2},"ids":["12"]}\n'
+    """
+    pairs = [(f"{json.dumps(name)}:", value) for name, value in reading.values.items()]
+    return _line(reading, pairs, f',"ids":{json.dumps(list(ids))}' if ids else "")
+
+
+def _line(reading: Reading, pairs: Sequence[tuple[str, Any]], more: str = "") -> bytes:
+    values = ",".join(key + (_number(v) if isinstance(v, (float, int)) else _array(v)) for key, v in pairs)
     head = f'{{"s":{int(reading.step)},"e":{int(reading.epoch)},"b":{int(reading.batch_idx)},"g":'
-    return f'{head}{_quoted(reading.stage)},"v":{{{",".join(values)}}}}}\n'.encode()
+    return f'{head}{_quoted(reading.stage)},"v":{{{values}}}{more}}}\n'.encode()
 
 
 def encode_object(data: Mapping[str, Any]) -> bytes:

@@ -286,6 +286,29 @@ def test_attention_entropy_of_multihead_attention_follows_the_logits() -> None:
     assert np.isnan(run.at(sharp, "attention_entropy", "head"))
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_where_every_step_is_sampled_attention_is_looked_at_in_every_fourth_after_a_while(accumulate: int) -> None:
+    net: Any = nn.Sequential(SelfAttention(1.0), layer(16, 3))
+    probe = ActivationProbe()
+    probe.attach(Scene(net, [], Facts(), automatic=True))
+
+    def looked(first_batch: int) -> bool:
+        for i in range(accumulate):
+            made = Batch(torch.randn(2, 5, 16), first_batch + i)
+            probe.batch_start(made)
+            net(made.batch)
+            probe.loss(made)
+        values = dict(probe.collect())
+        assert np.isfinite(np.asarray(values["activation/mean"])).any()
+        return "activation/attention_entropy" in values
+
+    dense = [looked(accumulate * k) for k in range(64)]
+    assert all(dense)
+    assert [looked(accumulate * k) for k in range(64, 72)] == [k % 4 == 3 for k in range(8)]
+    apart = [looked(1000 * k) for k in range(1, 6)]  # steps between them are not sampled
+    assert all(apart)
+
+
 class SelfAttention(nn.Module):
     def __init__(self, gain: float) -> None:
         super().__init__()
