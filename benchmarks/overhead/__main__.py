@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 import benchmarks.overhead
+from benchmarks.overhead.alternating import VARIANTS, alternating
 from benchmarks.overhead.footprint import footprint
 from benchmarks.overhead.growth import CURVES, growth
-from benchmarks.overhead.lockstep import lockstep
 from benchmarks.overhead.nets import NETS
 from benchmarks.overhead.paired import paired
 
@@ -33,11 +33,11 @@ def _parser() -> argparse.ArgumentParser:
     pairs.add_argument("--steps", type=int, default=0, help="measured steps a block; 0 = the net's own number")
     pairs.add_argument("--warmup", type=int, default=-1, help="steps before them; -1 = the net's own number")
     pairs.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    steps = commands.add_parser("lockstep")
+    steps = commands.add_parser("alternating")
     steps.add_argument("--net", nargs="+", choices=CPU, default=CPU)
-    steps.add_argument("--variant", nargs="+", help="default: all")
-    steps.add_argument("--rounds", type=int, default=60, help="measured steps of each variant")
-    steps.add_argument("--warmup", type=int, default=20, help="steps before them")
+    steps.add_argument("--variant", nargs="+", choices=list(VARIANTS), help="default: all")
+    steps.add_argument("--samples", type=int, default=20, help="measured steps; each costs four")
+    steps.add_argument("--warmup", type=int, default=4, help="periods of four steps before them")
     curves = commands.add_parser("growth")
     curves.add_argument("--curve", nargs="+", choices=list(CURVES), default=list(CURVES))
     foot = commands.add_parser("footprint")
@@ -58,8 +58,8 @@ def main() -> None:
     if args.command == "paired":
         names = args.net or (CPU if args.device == "cpu" else [n for n in NETS if n not in CPU])
         lines = paired(names, args.variant, args.blocks, args.steps, args.warmup, args.device)
-    elif args.command == "lockstep":
-        lines = lockstep(args.net, args.variant, args.rounds, args.warmup)
+    elif args.command == "alternating":
+        lines = alternating(args.net, args.variant, args.samples, args.warmup)
     elif args.command == "growth":
         lines = growth(args.curve)
     else:
