@@ -89,9 +89,10 @@ def measurable(tensor: Tensor) -> Tensor | None:
     """
     if not tensor.is_floating_point() or tensor.layout != torch.strided or tensor.is_nested:
         return None
-    if tensor.ndim == 0 or tensor.numel() == 0 or hasattr(tensor, "to_local") or _functorch(tensor):
+    plain = type(tensor) is Tensor
+    if tensor.ndim == 0 or tensor.numel() == 0 or _functorch(tensor) or (not plain and hasattr(tensor, "to_local")):
         return None
     if tensor.is_cuda and torch.cuda.is_current_stream_capturing():
         return None
     tensor = tensor.detach()
-    return tensor if type(tensor) is Tensor else tensor.as_subclass(Tensor)
+    return tensor if plain else tensor.as_subclass(Tensor)

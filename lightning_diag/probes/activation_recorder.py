@@ -97,7 +97,7 @@ class Recorder:
             # data needs no gradient: only what trained layers made is judged
             if came is not None and not self._activated and given is not None and given.requires_grad:
                 self._take(came, x, dim)
-        y = first_tensor(output)
+        y = None if went is None else first_tensor(output)
         if went is not None and y is not None:
             self._take(went, y, dim if y.ndim > 1 else -1)
         self._layer, self._dim, self._activated = id(module), dim, False
