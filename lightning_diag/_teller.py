@@ -7,12 +7,14 @@ from time import perf_counter
 
 from lightning_diag._guard import Guard
 from lightning_diag._judge import Judge
+from lightning_diag.diagnosis import Coverage
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Facts, Reading
 from lightning_diag.sinks.base import Sink
 
 BLOCK = 64  # steps whose losses may wait to be judged together ...
 WAIT_S = 0.2  # ... and seconds since the last were: slower steps don't wait at all
+COVERAGE_S = 1.0  # least time between two looks at which checks have run: what a killed run loses at most
 
 
 class Teller:
@@ -52,6 +54,8 @@ class Teller:
         self.late_steps = 0
         self._waiting: list[tuple[int, int, int, float, Facts]] = []
         self._settled_at = perf_counter()
+        self._coverage: Coverage | None = None
+        self._look_at = 0.0
 
     def loss(self, step: int, epoch: int, batch_idx: int, loss: float, facts: Facts) -> None:
         """Take a step that brought nothing but its loss."""
@@ -112,6 +116,15 @@ class Teller:
                     self.each_sink(lambda sink, finding=finding: sink.finding(finding))  # type: ignore[misc]
                     self._tell_user(finding)
         self._hand_on(judged)
+        if self.sinks and perf_counter() >= self._look_at:
+            self._tell_coverage()
+
+    def _tell_coverage(self) -> None:
+        coverage = self.judge.coverage
+        if coverage != self._coverage:
+            self._coverage = coverage
+            self.each_sink(lambda sink: sink.coverage(coverage))
+        self._look_at = perf_counter() + COVERAGE_S
 
     def _hand_on(self, readings: Sequence[Reading]) -> None:
         if readings:

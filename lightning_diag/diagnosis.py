@@ -36,6 +36,28 @@ class Coverage:
         """Return plain JSON data."""
         return {"ran": list(self.ran), "skipped": dict(self.skipped)}
 
+    @classmethod
+    def from_dict(cls, data: object) -> Coverage:
+        """Rebuild a coverage from :meth:`to_dict`; of damaged data what can be used.
+
+        >>> Coverage.from_dict({"ran": ["loss/spike"], "skipped": 3})
+        Coverage(ran=('loss/spike',), skipped={})
+        """
+        ran, skipped = (data.get("ran"), data.get("skipped")) if isinstance(data, Mapping) else (None, None)
+        return cls(
+            tuple(str(rule) for rule in ran) if isinstance(ran, (list, tuple)) else (),
+            {str(k): str(v) for k, v in skipped.items()} if isinstance(skipped, Mapping) else {},
+        )
+
+    def counted(self, when: str = "") -> str:
+        """Return how many checks ran (and when, in words), and how many could not be judged.
+
+        >>> Coverage(("loss/spike",), {"fit/overfitting": "no validation"}).counted(" so far")
+        '1 check ran so far, 1 could not be judged'
+        """
+        skipped = f", {len(self.skipped):,} could not be judged" if self.skipped else ""
+        return f"{_count(len(self.ran), 'check') if self.ran else 'no check'} ran{when}{skipped}"
+
 
 @dataclass(frozen=True)
 class Cause:
@@ -114,9 +136,8 @@ class Diagnosis:
     @property
     def verdict(self) -> str:
         """The diagnosis in one sentence."""
-        ran, skipped = len(self.coverage.ran), len(self.coverage.skipped)
-        checks = f"{_count(ran, 'check')} ran" + (f", {skipped} could not be judged" if skipped else "")
-        if not ran and not self.causes:
+        checks = self.coverage.counted()
+        if not self.coverage.ran and not self.causes:
             return "Not checked: no check had the data it needs."
         if self.causes:
             top = self.causes[0]
@@ -145,7 +166,7 @@ class Diagnosis:
 
 
 def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def diagnose(findings: Iterable[Finding], coverage: Coverage | None = None) -> Diagnosis:

@@ -39,4 +39,8 @@ def test_a_killed_training_loses_at_most_the_last_second(tmp_path: Path) -> None
             assert "loss/non-finite" in {finding.rule for finding in record.findings}, told
     whole = Path(max(tries, key=lambda told: (told["finding"], int(told["steps"])))["run"])
     assert "loss/non-finite" in {finding.rule for finding in check(whole).findings}
-    assert report.write(whole).exists()
+    ran = set(check(whole).coverage.ran)
+    told = load(whole).coverage
+    assert told is not None and {"gradients/vanishing", "data/duplicates"} <= set(told["ran"]) <= ran
+    assert "no reading of" in told["skipped"]["system/straggler"]
+    assert f"{len(told['ran'])} checks ran" in report.write(whole).read_text()

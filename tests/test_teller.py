@@ -11,7 +11,8 @@ from lightning_diag import MemorySink, _teller
 from lightning_diag._guard import Guard
 from lightning_diag._judge import Judge
 from lightning_diag._plugins import shipped
-from lightning_diag._teller import BLOCK, Teller
+from lightning_diag._teller import BLOCK, COVERAGE_S, Teller
+from lightning_diag.diagnosis import Coverage
 from lightning_diag.finding import Finding
 from lightning_diag.reading import Facts, Reading
 from lightning_diag.sinks.base import Sink
@@ -120,6 +121,31 @@ def test_whoever_is_told_may_ask_for_the_findings() -> None:
     made.loss(1, 0, 0, math.nan, FACTS)
     made.loss(2, 0, 1, math.nan, FACTS)
     assert seen and seen[0] == 1
+
+
+def test_which_checks_have_run_is_told_at_first_and_when_it_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Coverages(Log):
+        def __init__(self) -> None:
+            super().__init__()
+            self.told: list[tuple[int, Coverage]] = []
+
+        def coverage(self, coverage: Coverage) -> None:
+            self.told.append((self.seen[-1][1], coverage))
+
+    now = [0.0]
+    monkeypatch.setattr(_teller, "perf_counter", lambda: now[0])
+    log = Coverages()
+    made = teller(log)
+    for step in range(1, 9):
+        made.take(Reading(step, 0, {"loss/train": 2.0} | ({"grad/norm": 1.0} if step in (4, 8) else {}), FACTS))
+        now[0] += COVERAGE_S / 4
+    # nothing ran first at step 2 or 3; what ran first at step 4 is told when the second is over; step 8 brought no news
+    assert [step for step, _ in log.told] == [1, 5]
+    ran = [set(coverage.ran) for _, coverage in log.told]
+    assert "loss/non-finite" in ran[0] and ran[0] < ran[1] and "gradients/non-finite" in ran[1]
+    assert "no reading of" in log.told[0][1].skipped["gradients/non-finite"]
 
 
 def test_a_sink_that_raises_is_left_out_and_the_others_go_on() -> None:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from lightning_diag.cli.following import Curve, Following
 from lightning_diag.cli.sparkline import ASCII, BLOCKS, sparkline
-from lightning_diag.diagnosis import Diagnosis, diagnose
+from lightning_diag.diagnosis import Coverage, Diagnosis, diagnose
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.record import Record
 from lightning_diag.sinks._news import clean, places
@@ -33,7 +33,7 @@ def frame(record: Record, following: Following, width: int, *, unicode: bool = T
         unicode: whether it can show block signs.
         now: seconds since the epoch; the present when None.
     """
-    diagnosis = diagnose(record.findings)
+    diagnosis = diagnose(record.findings, Coverage.from_dict(record.coverage))
     parts: list[RenderableType] = [_head(record, following, time.time() if now is None else now)]
     parts.append(_verdict(record, diagnosis))
     parts.append(_curves(following, max(10, width - 46), BLOCKS if unicode else ASCII))
@@ -69,9 +69,8 @@ def _verdict(record: Record, diagnosis: Diagnosis) -> Text:
         told, severity = str(record.diagnosis.get("verdict", "")), record.diagnosis.get("severity")
         return Text(clean(told), _style(severity))
     if diagnosis.severity is not None and diagnosis.severity >= Severity.WARNING:
-        head, _, _ = diagnosis.verdict.rpartition(" (")  # which checks ran is known at the end only
-        return Text(clean(head or diagnosis.verdict), STYLE[diagnosis.severity])
-    return Text("Nothing of warning or worse so far.", "green")
+        return Text(clean(diagnosis.verdict), STYLE[diagnosis.severity])
+    return Text(f"Nothing of warning or worse so far ({diagnosis.coverage.counted()}).", "green")
 
 
 def _style(severity: object) -> str:
@@ -103,7 +102,7 @@ def _cost(following: Following) -> Text:
     if "system/interval_steps" in following.numbers:
         told.append(f"sampled every {following.numbers['system/interval_steps']:.0f} steps")
     if "system/overhead_frac" in following.numbers:
-        told.append(f"own share of step time {following.numbers['system/overhead_frac']:.2%}")
+        told.append(f"own share of step time {100 * following.numbers['system/overhead_frac']:.2g} %")
     return Text(", ".join(told), "dim")
 
 

@@ -134,8 +134,3 @@ class Settled:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take it back."""
         self.errors = [float(e) for e in state["errors"]]
-
-
-def percent(share: float) -> str:
-    """Return a share in words, such as ``4 %``."""
-    return f"{100 * share:.0f} %" if share >= 0.095 or share == 0 else f"{100 * share:.1f} %"

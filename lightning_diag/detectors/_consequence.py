@@ -139,7 +139,7 @@ class Consequence:
 
     def in_words(self, suffers: bool) -> str:
         """The end of a finding's sentence: where the loss stands, if the run suffers; else nothing."""
-        return f", and the loss stands at {self.relative:.2f} times its reference" if suffers else ""
+        return f", and the loss stands at {self.relative:.3g} times its reference" if suffers else ""
 
     def projected(self, facts: Facts) -> float:
         """Return R at the planned end when it goes on as fast as on average so far, or as over the last half.

@@ -112,12 +112,3 @@ def feature_names(reading: Reading, which: Sequence[int] | NDArray[np.int64], to
     names = reading.names("feature")
     kind = "channel" if total <= CHANNELS else "feature"
     return [names[int(i)] if int(i) < len(names) else f"{kind} {int(i)}" for i in which]
-
-
-def percent(share: float) -> str:
-    """Return a share in words.
-
-    >>> percent(0.0123), percent(0.25)
-    ('1.2 %', '25 %')
-    """
-    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_diag.detectors._domains import LEAST, Ladder
+from lightning_diag.detectors._words import percent
+from lightning_diag.detectors._words import points as in_points
 from lightning_diag.reading import Reading
 
 Array = NDArray[np.float64]
@@ -18,7 +20,7 @@ def says(value: float, measure: str) -> str:
     """A rate in words: errors in percent, losses as numbers."""
     if measure == "loss":
         return f"{value:.3g}"
-    return f"{100 * value:.0f} %" if value >= 0.095 or value == 0 else f"{100 * value:.1f} %"
+    return percent(value)
 
 
 def evidence(ladder: Ladder, limit: float) -> dict[str, Any]:
@@ -56,7 +58,7 @@ def differences(reading: Reading, t: int) -> list[tuple[float, str]]:
         spread = math.sqrt(max((a[2] / a[0] - means[0] ** 2 + b[2] / b[0] - means[1] ** 2) / 2, 0.0))
         if spread > 1e-3 * max(abs(means[0]), abs(means[1])):
             d = (means[0] - means[1]) / spread
-            made.append((abs(d), f"{name} {means[0]:.3g} against {means[1]:.3g} (d = {d:.1f})"))
+            made.append((abs(d), f"{name} {means[0]:.3g} against {means[1]:.3g} (d = {d:.3g})"))
     return sorted(made, reverse=True)
 
 
@@ -79,7 +81,7 @@ def class_gaps(reading: Reading, t: int, ladder: Ladder) -> tuple[Array, Array, 
 
 def points(value: float, measure: str) -> str:
     """A difference of two rates in words: errors in points of percent."""
-    return f"{100 * value:.1f} points" if measure == "error" else f"{value:.3g}"
+    return in_points(value) if measure == "error" else f"{value:.3g}"
 
 
 def scaled(effect: float, ladder: Ladder) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 from lightning_diag.detectors._arguments import number
 from lightning_diag.detectors._consequence import Consequence
 from lightning_diag.detectors._modules import and_more, arrays, first_called, named
+from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -108,8 +109,8 @@ class ActivationDead(Detector):
         return self.found(
             reading,
             severity,
-            f"{value:.0%} of the units of {where[0]} were never active in the last 1,000 rows and 20 sampled batches "
-            f"(limit {limit:.0%}){and_more(len(indices))}"
+            f"{percent(value)} of the units of {where[0]} were never active in the last 1,000 rows and 20 sampled "
+            f"batches (limit {percent(limit)}){and_more(len(indices))}"
             + run.in_words(suffers) + ".",
             where=where,
             evidence={

@@ -11,6 +11,7 @@ from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._consequence import Consequence
 from lightning_diag.detectors._modules import and_more, arrays, first_called, named
 from lightning_diag.detectors._streak import Streak
+from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -112,7 +113,7 @@ class ActivationSaturated(Detector):
         return self.found(
             reading,
             Severity.WARNING if suffers else Severity.INFO,
-            f"{value:.0%} of the {what} of {where[0]} lie where its function is flat (limit {limit:.0%}, "
+            f"{percent(value)} of the {what} of {where[0]} lie where its function is flat (limit {percent(limit)}, "
             f"mean of {self.samples} samples){and_more(len(indices))}"
             + run.in_words(suffers) + ".",
             where=where,

@@ -7,7 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from lightning_diag.detectors._arguments import number, whole
-from lightning_diag.detectors._classes import Array, Pass, counts, percent
+from lightning_diag.detectors._classes import Array, Pass, counts
+from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
@@ -106,7 +107,7 @@ class ClassCollapsed(Detector):
             Severity.CRITICAL if late else Severity.WARNING,
             f"{percent(float(predicted[top]))} of the validation samples are predicted as {seen.names[top]}, which "
             f"{percent(float(share))} of them are (limit {percent(self.share)} of one class, or an entropy under "
-            f"{self.entropy:g} of the labels'; it is {ratio:.2f}).",
+            f"{self.entropy:g} of the labels'; it is {ratio:.3g}).",
             where=[seen.names[k] for k in order[:NAMED]],
             evidence={"value": float(predicted[top]), "limit": self.share, "entropy_ratio": ratio,
                       "error": seen.total_error},

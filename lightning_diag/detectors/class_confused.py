@@ -7,7 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from lightning_diag.detectors._arguments import number, whole
-from lightning_diag.detectors._classes import Array, Pass, Settled, counts, no_tokens, percent, wilson
+from lightning_diag.detectors._classes import Array, Pass, Settled, counts, no_tokens, wilson
+from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity

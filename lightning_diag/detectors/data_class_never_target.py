@@ -8,7 +8,8 @@ import numpy as np
 
 from lightning_diag.detectors._arguments import number
 from lightning_diag.detectors._classes import no_tokens
-from lightning_diag.detectors._data import Order, percent
+from lightning_diag.detectors._data import Order
+from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity

@@ -7,7 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from lightning_diag.detectors._arguments import number
-from lightning_diag.detectors._data import feature_names, percent, unseen
+from lightning_diag.detectors._data import feature_names, unseen
+from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity

@@ -6,7 +6,8 @@ import math
 from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number
-from lightning_diag.detectors._data import Order, percent, unseen
+from lightning_diag.detectors._data import Order, unseen
+from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity

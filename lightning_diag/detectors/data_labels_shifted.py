@@ -7,7 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from lightning_diag.detectors._arguments import number
-from lightning_diag.detectors._data import other_domain, percent, unseen
+from lightning_diag.detectors._data import other_domain, unseen
+from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -93,7 +94,7 @@ class DataLabelsShifted(Detector):
         self._row = self._row + 1 if agreement < self.agree else 0
         if self._row < 2:
             return None
-        text = f"The classes' mean inputs on validation correlate by {agreement:.2f} with those on train"
+        text = f"The classes' mean inputs on validation correlate by {agreement:.3g} with those on train"
         return self._finding(reading, Severity.WARNING, f"{text} (limit {self.agree:g})", agreement, self.agree)
 
     def _tokens(self, reading: Reading, match: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Finding | None:

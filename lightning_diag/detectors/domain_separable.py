@@ -10,6 +10,7 @@ from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._domain_choice import choose, present
 from lightning_diag.detectors._domain_evidence import differences, scaled
 from lightning_diag.detectors._domains import DomainDetector
+from lightning_diag.detectors._words import points
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
@@ -127,12 +128,12 @@ class DomainSeparable(DomainDetector):
         far = [text for d, text in differences(reading, t) if d >= 1.0]
         if far:
             numbers["inputs"] = "; ".join(far)
-        harm = "which is no harm by itself" if gap is None else f"and the error gap is {100 * gap:.1f} points"
+        harm = "which is no harm by itself" if gap is None else f"and the error gap is {points(gap)}"
         giveaway = f" The inputs alone differ in {far[0]}." if far else ""
         return self.found(
             reading,
             Severity.INFO if gap is None else Severity.WARNING,
-            f"A linear probe tells {target} samples by their features with an area under the ROC curve of {auc:.2f} "
+            f"A linear probe tells {target} samples by their features with an area under the ROC curve of {auc:.3g} "
             f"(limit {self.auc:g}, p={p:.3g}), {harm}.{giveaway}",
             where=[target],
             evidence=numbers,

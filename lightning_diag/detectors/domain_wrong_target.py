@@ -9,6 +9,7 @@ import numpy as np
 
 from lightning_diag.detectors._arguments import number
 from lightning_diag.detectors._domain_choice import Array, choose, named, present
+from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -115,8 +116,8 @@ class DomainWrongTarget(Detector):
             )
         else:
             message = (
-                f"{who} follows {metric!r}, in which {100 * share:.0f} % of the samples are {target} (limit "
-                f"{100 * self.mixed:.0f} %), the others {rest}."
+                f"{who} follows {metric!r}, in which {percent(share)} of the samples are {target} (limit "
+                f"{percent(self.mixed)}), the others {rest}."
             )
         return self.found(
             reading,

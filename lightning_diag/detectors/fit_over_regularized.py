@@ -9,6 +9,7 @@ import numpy as np
 
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._consequence import Consequence
+from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -106,7 +107,7 @@ class FitOverRegularized(Detector):
             return None
         progress = reading.progress
         if (progress is None and self._loss.watched < 1000) or (progress is not None and progress < self.share):
-            raise NotMeasurable(f"judged after {100 * self.share:.0f} % of the plan")
+            raise NotMeasurable(f"judged after {percent(self.share)} of the plan")
         limit = max(self.limit, 0.7) if reading.facts.task == "language-model" else self.limit
         if not self._loss.known or not self._loss.relative > limit or self._train - self._val > 0.1:
             return None
@@ -128,14 +129,14 @@ class FitOverRegularized(Detector):
 
     def _finding(self, reading: Reading, limit: float, *, decay: bool) -> Finding:
         relative = self._loss.relative
-        what = f"weight decay makes up {100 * self._part:.0f} % of every update (limit {100 * self.decay:.0f} %)"
+        what = f"weight decay makes up {percent(self._part)} of every update (limit {percent(self.decay)})"
         if not decay:
-            what = f"the model drops up to {100 * (reading.facts.dropout or 0):.0f} % of its units "
-            what += f"(limit {100 * self.dropout:.0f} %)"
+            what = f"the model drops up to {percent(reading.facts.dropout or 0)} of its units "
+            what += f"(limit {percent(self.dropout)})"
         return self.found(
             reading,
             Severity.WARNING,
-            f"The loss still stands at {100 * relative:.0f} % of chance (limit {100 * limit:.0f} %) while {what}.",
+            f"The loss still stands at {percent(relative)} of chance (limit {percent(limit)}) while {what}.",
             evidence={
                 "value": self._part if decay else reading.facts.dropout or 0.0,
                 "limit": self.decay if decay else self.dropout,

@@ -200,7 +200,7 @@ class FitOverfitting(Detector):
         return self.found(
             reading,
             Severity.WARNING if late and sure else Severity.INFO,
-            f"The train accuracy {self._accuracy:.3f} is {self._gaps[-1]:.3f} above the validation accuracy (limit "
+            f"The train accuracy {self._accuracy:.3g} is {self._gaps[-1]:.3g} above the validation accuracy (limit "
             f"{self.gap:g}), which has not become worse so far.",
             evidence={"value": self._gaps[-1], "limit": self.gap, "best_step": self._error.best_step},
             advice=_advice(self._error.best_step, calibration=False),

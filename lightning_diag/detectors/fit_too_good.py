@@ -155,7 +155,7 @@ class FitTooGood(TrendDetector):
         if self._row < self.evals:
             return None
         lead = accuracy - self._accuracy
-        text = f"The validation accuracy has been {lead:.3f} above the train accuracy for {self._row} validations"
+        text = f"The validation accuracy has been {lead:.3g} above the train accuracy for {self._row} validations"
         return self._finding(reading, Severity.INFO, text, lead, self.gap)
 
     def _together(self, reading: Reading) -> Finding:
@@ -164,7 +164,7 @@ class FitTooGood(TrendDetector):
         if not math.isnan(self._quick):
             texts.append(f"the training loss fell to {100 * self._quick:.2g} % of chance")
         if not math.isnan(self._perfect):
-            texts.append(f"the first validation accuracy was {self._perfect:.4f} (limit {self.perfect:g})")
+            texts.append(f"the first validation accuracy was {self._perfect:.4g} (limit {self.perfect:g})")
         value, limit = (self._quick, self.early_limit) if not math.isnan(self._quick) else (self._perfect, self.perfect)
         text = f"By step {reading.step}, within the first epoch, {' and '.join(texts)}"
         return self._finding(reading, Severity.WARNING if len(texts) == 2 else Severity.INFO, text, value, limit)

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._trend import LATE, Reference, TrendDetector, reference
+from lightning_diag.detectors._words import percent
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
@@ -112,7 +113,7 @@ class FitUnderfitting(TrendDetector):
         progress, seen = reading.progress, len(self._trace)
         ref = reference(reading, self._unit)
         if progress is not None and progress < MIN_PROGRESS:
-            raise NotMeasurable(f"the run ended at {100 * progress:.0f} % of its plan")
+            raise NotMeasurable(f"the run ended at {percent(progress)} of its plan")
         if seen < self.min_steps:
             raise NotMeasurable(f"needs {self.min_steps} steps, saw {seen}")
         if ref is None or not (ref.known or self._since <= LATE):
@@ -134,7 +135,7 @@ class FitUnderfitting(TrendDetector):
         return self.found(
             reading,
             Severity.INFO,
-            f"The training loss was still falling at the end: by {100 * gain:.1f} % of what there is to gain per 10 % "
+            f"The training loss was still falling at the end: by {percent(gain)} of what there is to gain per 10 % "
             f"of the run (limit {100 * self.min_gain:g} %), to {line.level:.4g}.",
             evidence={"value": gain, "limit": self.min_gain, "slope_t": line.t, "relative": ref.relative(line.level)},
             advice=(
@@ -150,8 +151,8 @@ class FitUnderfitting(TrendDetector):
         return self.found(
             reading,
             severity,
-            f"The training loss ended flat at {line.level:.4g}, {100 * relative:.0f} % of {ref.name} (limit "
-            f"{100 * (self.severe if severity else self.limit):.0f} %){val}.",
+            f"The training loss ended flat at {line.level:.4g}, {percent(relative)} of {ref.name} (limit "
+            f"{percent(self.severe if severity else self.limit)}){val}.",
             evidence={
                 "value": relative,
                 "limit": self.severe if severity else self.limit,

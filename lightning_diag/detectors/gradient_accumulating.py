@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number, whole
+from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -87,7 +88,7 @@ class GradientAccumulating(Detector):
             reading,
             Severity.WARNING,
             f"For {self._row} sampled steps gradients of earlier steps were still there when backward began, lastly "
-            f"{100 * share:.0f} % of the gradient (limit {100 * self.limit:.0f} %): nothing clears them.",
+            f"{percent(share)} of the gradient (limit {percent(self.limit)}): nothing clears them.",
             evidence={"value": share, "limit": self.limit, "samples": float(self._row)},
             advice=("call `optimizer.zero_grad()` before each backward pass, and repeat the first 200 steps",),
         )

@@ -8,6 +8,7 @@ from typing import ClassVar
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._consequence import Consequence
 from lightning_diag.detectors._parameters import scale_free
+from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -147,8 +148,8 @@ class GradientAlwaysClipped(Detector):
         return self.found(
             reading,
             Severity.WARNING if suffers else Severity.INFO,
-            f"Clipping{limit} shortens {share:.0%} of the steps (at least {bound:.0%} with 95 % confidence, limit "
-            f"{self.share:.0%}), {shrink:.3g} times on the median of {median:.3g}{loss}{kin}.",
+            f"Clipping{limit} shortens {percent(share)} of the steps (at least {percent(bound)} with 95 % confidence, "
+            f"limit {percent(self.share)}), {shrink:.3g} times on the median of {median:.3g}{loss}{kin}.",
             evidence={
                 "value": bound,
                 "limit": self.share,

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._consequence import Consequence
+from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -103,8 +104,8 @@ class GradientUnderflow(Detector):
         return self.found(
             reading,
             Severity.WARNING if suffers else Severity.INFO,
-            f"{zero:.0%} of the gradients are zero and {near:.0%} of the others are 1 to 32 times the smallest that "
-            f"isn't (limit {self.limit:.0%}), since step {self._since}{loss}.",
+            f"{percent(zero)} of the gradients are zero and {percent(near)} of the others are 1 to 32 times the "
+            f"smallest that isn't (limit {percent(self.limit)}), since step {self._since}{loss}.",
             evidence={"value": near, "limit": self.limit, "zero": zero, "relative_loss": self._run.relative},
             advice=(
                 'train 200 steps with precision="bf16-mixed", whose range is that of float32: if the loss falls, this '

@@ -10,6 +10,7 @@ from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._consequence import Consequence
 from lightning_diag.detectors._parameters import Place, listed, places, sizes, where
 from lightning_diag.detectors._streak import Mask, Streak, least_steps
+from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -140,8 +141,8 @@ class GradientUnreached(Detector):
         return self.found(
             reading,
             Severity.WARNING if suffers else Severity.INFO,
-            f"{int(mask.sum())} of {len(mask)} trainable parameters ({share:.0%} of the elements, limit 0) {why} since "
-            f"step {since}: {what}{loss}.",
+            f"{int(mask.sum())} of {len(mask)} trainable parameters ({percent(share)} of the elements, limit 0) {why} "
+            f"since step {since}: {what}{loss}.",
             where=where(found),
             evidence={
                 "value": int(mask.sum()),

@@ -161,7 +161,7 @@ class GradientVanishing(Detector):
         return self.found(
             reading,
             Severity.WARNING if suffers else Severity.INFO,
-            f"The gradient of {where[0]}, relative to its weights, is {span:.1f} decades (median over {self.samples} "
+            f"The gradient of {where[0]}, relative to its weights, is {span:.3g} decades (median over {self.samples} "
             f"samples, limit {self.span_decades:g}) below that of {last}" + run.in_words(suffers) + ".",
             where=where,
             evidence={

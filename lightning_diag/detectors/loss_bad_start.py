@@ -126,14 +126,14 @@ class LossBadStart(TrendDetector):
         self, reading: Reading, first: float, ratio: float, limit: float, now: float, severity: Severity
     ) -> Finding:
         since = (
-            f"and after {reading.step} steps it is still at {now:.1f} times"
+            f"and after {reading.step} steps it is still at {now:.3g} times"
             if now > STILL
             else "and fell below it since"
         )
         return self.found(
             reading,
             severity,
-            f"The first loss was {first:.4g}, {ratio:.1f} times the {first / ratio:.4g} that guessing costs (limit "
+            f"The first loss was {first:.4g}, {ratio:.3g} times the {first / ratio:.4g} that guessing costs (limit "
             f"{limit:g}), {since}.",
             evidence={"value": ratio, "limit": limit, "first_loss": first, "relative_now": now},
             advice=(

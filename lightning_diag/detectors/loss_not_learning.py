@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._trend import LATE, Reference, TrendDetector, reference
+from lightning_diag.detectors._words import percent
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
@@ -146,7 +147,7 @@ class LossNotLearning(TrendDetector):
             reading,
             severity,
             f"After {reading.step} steps the training loss {ref.loss(relative):.4g} is {worse} than {than}: "
-            f"{100 * relative:.0f} % of it is left, the limit is {100 * self.limit:.0f} %.",
+            f"{percent(relative)} of it is left, the limit is {percent(self.limit)}.",
             evidence={
                 "value": relative,
                 "limit": self.limit,

@@ -139,7 +139,7 @@ class LossOscillating(Detector):
             reading,
             Severity.WARNING if harmful else Severity.INFO,
             f"The loss swings by {deviation:.3g} from step to step since step {self._began}: its autocorrelation is "
-            f"{correlation:.2f}, the limit {self.limit:g}"
+            f"{correlation:.3g}, the limit {self.limit:g}"
             + (f", and its mean is {worse:.3g} worse than it was" if harmful else "")
             + ".",
             evidence={

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._trend import LATE, TrendDetector, reference
+from lightning_diag.detectors._words import percent
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
@@ -100,7 +101,7 @@ class LossPlateau(TrendDetector):
         if len(self._trace) < window + self.min_steps // 2:
             raise NotMeasurable(f"needs {window + self.min_steps // 2} steps")
         if self._rates.decay < MIN_DECAY:
-            raise NotMeasurable(f"the learning rate fell to {100 * self._rates.decay:.1f} % of its peak")
+            raise NotMeasurable(f"the learning rate fell to {percent(self._rates.decay)} of its peak")
         if self._rates.rising(reading.step, window):
             raise NotMeasurable("the learning rate rose within the window")
         self._settled(reading)
@@ -114,13 +115,13 @@ class LossPlateau(TrendDetector):
         if not self._holds:
             return None
         at_chance = ref.known and relative >= self.chance
-        left = f", with {100 * (1 - reading.progress):.0f} % of the plan to go" if reading.progress is not None else ""
+        left = f", with {percent(1 - reading.progress)} of the plan to go" if reading.progress is not None else ""
         return self.found(
             reading,
             Severity.WARNING if at_chance else Severity.INFO,
-            f"The loss has stood still at {line.level:.4g} ({100 * relative:.0f} % of {ref.name}, limit "
-            f"{100 * limit:.0f} %) for {line.steps} steps: it moved by at most {100 * moved:.1f} % of what there is "
-            f"to gain (limit {100 * self.flat:.0f} %){left}.",
+            f"The loss has stood still at {line.level:.4g} ({percent(relative)} of {ref.name}, limit "
+            f"{percent(limit)}) for {line.steps} steps: it moved by at most {percent(moved)} of what there is "
+            f"to gain (limit {percent(self.flat)}){left}.",
             evidence={
                 "value": moved,
                 "limit": self.flat,

@@ -237,7 +237,7 @@ class LossSpike(Detector):
             reading,
             severity,
             f"The training loss rose from a level of {spike['level']:.4g} to {spike['loss']:.4g} at {at(spike)}, "
-            f"{value:.1f} {what} (limit {limit:g}){more}.",
+            f"{value:.3g} {what} (limit {limit:g}){more}.",
             evidence={
                 "value": value,
                 "limit": limit,

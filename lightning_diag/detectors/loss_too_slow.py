@@ -8,6 +8,7 @@ from typing import ClassVar
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._lr_watch import LrWatch
 from lightning_diag.detectors._trend import reference
+from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -153,8 +154,8 @@ class LossTooSlow(Detector):
         return self.found(
             reading,
             Severity.WARNING,
-            f"At half of the plan the loss still stands at {100 * now:.0f} % of chance (limit {100 * limit:.0f} %) and "
-            f"fell by {pace:.1f} times as much in the second quarter as in the first: the plan ends before it is done.",
+            f"At half of the plan the loss still stands at {percent(now)} of chance (limit {percent(limit)}) and "
+            f"fell by {pace:.3g} times as much in the second quarter as in the first: the plan ends before it is done.",
             evidence={"value": now, "limit": limit, "pace": min(pace, 1e6), "lr": self._rates.last},
             advice=(
                 f"repeat the first tenth with {rate}: if the loss falls faster without spikes, go on with it",

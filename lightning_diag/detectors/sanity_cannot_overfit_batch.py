@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number
 from lightning_diag.detectors._trials import Trials
+from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
@@ -94,30 +95,30 @@ class SanityCannotOverfitBatch(Detector):
             return self.found(
                 reading,
                 Severity.WARNING,
-                f"On one batch the loss falls {curve} in {steps} steps, and {accuracy:.0%} of its predictions are "
-                f"right, no more than if one class were always said (limit {chance:.0%}).",
+                f"On one batch the loss falls {curve} in {steps} steps, and {percent(accuracy)} of its predictions are "
+                f"right, no more than if one class were always said (limit {percent(chance)}).",
                 evidence=evidence,
                 advice=("check the sign of the loss, and that its arguments are (predictions, targets)",),
             )
         if rest > self.limit:
-            learned = accuracy is not None and accuracy >= self.right
-            lost = rest > self.stuck or (accuracy is not None and not learned)
-            said = f", although {accuracy:.0%} of its predictions are right" if learned else ""
+            learned = accuracy if accuracy is not None and accuracy >= self.right else None
+            lost = rest > self.stuck or (accuracy is not None and learned is None)
+            said = f", although {percent(learned)} of its predictions are right" if learned is not None else ""
             return self.found(
                 reading,
                 Severity.WARNING if lost else Severity.INFO,
-                f"In {steps} steps on one single batch the loss went {curve}: {rest:.0%} of it is left (limit "
-                f"{self.limit:.0%}), with {trials.best_name}, the best of those tried{said}.",
+                f"In {steps} steps on one single batch the loss went {curve}: {percent(rest)} of it is left (limit "
+                f"{percent(self.limit)}), with {trials.best_name}, the best of those tried{said}.",
                 evidence=evidence,
-                advice=_advice(learned=learned),
+                advice=_advice(learned=learned is not None),
             )
         if own > self.limit:
             return self.found(
                 reading,
                 Severity.INFO,
-                f"In {steps} steps on one single batch {own:.0%} of the loss is left with the run's own "
-                f"optimizer (limit {self.limit:.0%}), {rest:.0%} with {trials.best_name}: its steps are too small "
-                "or too large.",
+                f"In {steps} steps on one single batch {percent(own)} of the loss is left with the run's own "
+                f"optimizer (limit {percent(self.limit)}), {percent(rest)} with {trials.best_name}: its steps are too "
+                "small or too large.",
                 evidence={**evidence, "value": own},
                 advice=(f"train 200 steps with {trials.best_name} and compare the loss",),
             )

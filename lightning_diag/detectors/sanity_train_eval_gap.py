@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number
 from lightning_diag.detectors._trials import Trials
+from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -87,7 +88,7 @@ class SanityTrainEvalGap(Detector):
             reading,
             Severity.WARNING,
             f"One batch was learned from a loss of {first:.4g} to {last:.4g}, and has one of {loss:.4g} in evaluation "
-            f"mode: {gap:.0%} of what was gained is lost there (limit {self.limit:.0%}).",
+            f"mode: {percent(gap)} of what was gained is lost there (limit {percent(self.limit)}).",
             evidence={
                 "value": min(gap, 1e9),
                 "limit": self.limit,

@@ -6,6 +6,7 @@ import math
 from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number, whole
+from lightning_diag.detectors._words import percent, points
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -111,8 +112,7 @@ class SanityWorseThanLinear(Detector):
         return self.found(
             reading,
             Severity.INFO if slow else Severity.WARNING,
-            f"{text} (limit {limit:.3g}), and has been behind for {self._row} validations"
-            f"{', but catches up' if slow else ''}.",
+            f"{text}, and has been behind for {self._row} validations{', but catches up' if slow else ''}.",
             evidence={"value": behind, "limit": limit, "samples": reading.scalar("baseline/samples") or 0.0},
             advice=(
                 "feed the network the very inputs of the linear model, without augmentation, dropout and weight decay: "
@@ -127,10 +127,12 @@ class SanityWorseThanLinear(Detector):
         samples = reading.scalar("baseline/samples") or 0.0
         if linear is not None and own is not None and samples >= 20:
             spread = (linear * (1 - linear) + own * (1 - own)) / samples
-            text = f"The network is right on {100 * own:.1f} % of validation, a linear model on {100 * linear:.1f} %"
-            return linear - own, max(self.margin, 3 * math.sqrt(spread)), f"{text}: {100 * (linear - own):.1f} points"
+            text = f"The network is right on {percent(own, 3)} of validation, a linear model on {percent(linear, 3)}"
+            limit = max(self.margin, 3 * math.sqrt(spread))
+            return linear - own, limit, f"{text}: {points(linear - own)} (limit {points(limit)})"
         error, loss = reading.scalar("baseline/error"), reading.scalar("loss/val")
         if error is None or loss is None or samples < 20 or reading.facts.loss_kind != "mse" or error <= 0:
             raise NotMeasurable("no linear baseline: inputs or targets aren't plain, or too few samples have passed")
-        text = f"The network's validation loss is {loss:.4g}, a linear model's {error:.4g}: {loss / error:.2f} times"
+        text = f"The network's validation loss is {loss:.4g}, a linear model's {error:.4g}: {loss / error:.3g} times"
+        text += f" (limit {self.ratio:g})"
         return loss / error - 1, self.ratio - 1, text

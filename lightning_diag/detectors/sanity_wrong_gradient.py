@@ -8,6 +8,7 @@ import numpy as np
 
 from lightning_diag.detectors._arguments import number
 from lightning_diag.detectors._trials import Trials
+from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -89,8 +90,8 @@ class SanityWrongGradient(Detector):
             reading,
             Severity.WARNING if rest > self.stuck else Severity.INFO,
             f"A short step along the negative gradient changes the loss by {ratio:.2g} times what the gradient "
-            f"promises (limit {self.limit:g}, a right one gives 1), and {rest:.0%} of one batch's loss is left after "
-            "training on it.",
+            f"promises (limit {self.limit:g}, a right one gives 1), and {percent(rest)} of one batch's loss is left "
+            "after training on it.",
             evidence={"value": ratio, "limit": self.limit, "left": rest},
             advice=(
                 "run torch.autograd.gradcheck on each torch.autograd.Function of your own, in float64",

@@ -90,7 +90,7 @@ class SetupOddInitialization(Detector):
         note = Finding.from_dict(self._odd)
         run = self._run
         if note.severity == Severity.INFO and run.known and run.stuck(self.stuck):
-            more = f" After {run.watched} steps the loss stands at {run.relative:.2f} times chance."
+            more = f" After {run.watched} steps the loss stands at {run.relative:.3g} times chance."
             note = dataclasses.replace(note, severity=Severity.WARNING, message=note.message + more)
             self._odd = note.to_dict()
         return dataclasses.replace(note, step=reading.step, epoch=reading.epoch)

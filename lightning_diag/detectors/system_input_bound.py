@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number
 from lightning_diag.detectors._laps import BLOCK, ENOUGH, WARM_UP, Laps
+from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -106,8 +107,8 @@ class SystemInputBound(Detector):
         return self.found(
             reading,
             severity,
-            f"{100 * share:.0f} % of the training time is spent waiting for batches (limit {100 * limit:.0f} %): "
-            f"{1000 * wait_s:.0f} of {1000 * batch_s:.0f} ms a batch.",
+            f"{percent(share)} of the training time is spent waiting for batches (limit {percent(limit)}): "
+            f"{1000 * wait_s:.3g} of {1000 * batch_s:.3g} ms a batch.",
             evidence={"value": share, "limit": limit, "wait_s": wait_s, "batch_s": batch_s, **reading.facts.loader},
             advice=_advice(reading),
         )
@@ -152,8 +153,8 @@ class SystemInputBound(Detector):
         return self.found(
             reading,
             severity,
-            f"{100 * share:.0f} % of the training time is spent waiting for the first batch of an epoch (limit "
-            f"{100 * limit:.0f} %), {start_s:.2g} s each: {why}.",
+            f"{percent(share)} of the training time is spent waiting for the first batch of an epoch (limit "
+            f"{percent(limit)}), {start_s:.2g} s each: {why}.",
             evidence={"value": share, "limit": limit, "first_wait_s": start_s, **loader},
             advice=(
                 "set persistent_workers=True in the training DataLoader"

@@ -8,6 +8,7 @@ import numpy as np
 
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._ranks import by_rank, name_of, others
+from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -118,8 +119,8 @@ class SystemStraggler(Detector):
         return self.found(
             reading,
             severity,
-            f"{name} is {1000 * delay:.0f} ms a batch later than the other processes, {100 * share:.0f} % of the time "
-            f"a batch takes (limit {100 * limit:.0f} %): {why}.",
+            f"{name} is {1000 * delay:.3g} ms a batch later than the other processes, {percent(share)} of the time "
+            f"a batch takes (limit {percent(limit)}): {why}.",
             where=[name],
             evidence={
                 "value": share,

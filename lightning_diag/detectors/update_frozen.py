@@ -10,6 +10,7 @@ from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._consequence import Consequence
 from lightning_diag.detectors._parameters import Place, arrays, listed, places, scale_free, sizes, where
 from lightning_diag.detectors._streak import Mask, Streak, least_steps
+from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -162,8 +163,8 @@ class UpdateFrozen(Detector):
         return self.found(
             reading,
             Severity.WARNING if suffers else Severity.INFO,
-            f"{count} of {len(mask)} trainable parameters ({share:.0%} of the elements, limit 0) have not changed at "
-            f"any of {int(self._streak.count[mask].min())} samples since step {since}, {why}: "
+            f"{count} of {len(mask)} trainable parameters ({percent(share)} of the elements, limit 0) have not changed "
+            f"at any of {int(self._streak.count[mask].min())} samples since step {since}, {why}: "
             f"{listed(found) if found else 'all of them'}{loss}.",
             where=where(found),
             evidence={

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._consequence import Consequence
+from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -104,8 +105,9 @@ class UpdateLost(Detector):
         return self.found(
             reading,
             Severity.WARNING if suffers else Severity.INFO,
-            f"{value:.0%} of the weights that have a gradient are unchanged by a step (limit {self.limit:.0%}): it is "
-            f"rounded away in {reading.facts.precision or 'the format of the weights'}{loss}.",
+            f"{percent(value)} of the weights that have a gradient are unchanged by a step (limit "
+            f"{percent(self.limit)}): it is rounded away in {reading.facts.precision or 'the format of the weights'}"
+            f"{loss}.",
             evidence={"value": value, "limit": self.limit, "relative_loss": run.relative},
             advice=(
                 'train 200 steps with precision="bf16-mixed", which keeps the weights in float32: if the loss falls '

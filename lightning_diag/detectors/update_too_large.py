@@ -196,7 +196,7 @@ class UpdateTooLarge(Detector):
             evidence={
                 "value": value,
                 "limit": limit,
-                "update_ratio": self._peak_ratio,
+                **({"update_ratio": self._peak_ratio} if self._peak_ratio > 0 else {}),  # else it was never measured
                 "relative_loss": run.above_start,
                 "lr": lr.peak,
             },

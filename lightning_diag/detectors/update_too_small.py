@@ -141,7 +141,7 @@ class UpdateTooSmall(Detector):
         planned, rate = reading.facts.planned_steps, run.rates.last
         factor = 10.0 ** max(1, round(math.log10(USUAL / ratio)))
         when = f"by step {planned}" if planned else "in 20 times the steps done"
-        loss = f"; the loss stands at {run.relative:.2f} times chance, going on like this at {max(end, 0.0):.2f} {when}"
+        loss = f"; the loss stands at {run.relative:.3g} times chance, going on like this at {max(end, 0.0):.3g} {when}"
         return self.found(
             reading,
             Severity.WARNING if suffers else Severity.INFO,

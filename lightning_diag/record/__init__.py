@@ -3,7 +3,7 @@
 ::
 
     run.json        {"schema", "name", "created", "status", "versions", "meta", "sessions", "last_step", "facts",
-                     "diagnosis"}
+                     "coverage", "diagnosis"}
     readings.jsonl  {"s": step, "e": epoch, "b": batch_idx, "g": stage, "v": {signal: number or list}}   one a reading
                     {"facts": {...}, "session": i}    before the first reading and whenever the facts changed
                     {"thinned": {...}}                first line, once readings were left out to keep the size bounded
@@ -13,12 +13,13 @@
                     only where something bad happened
 
 Text only, never a pickle. ``status`` is ``running``, ``finished`` or ``failed``; a killed run stays ``running``.
-``sessions`` lists the first step of each time the record was opened: a run that went on from a checkpoint measured some
-steps twice, and the later reading counts.
+``coverage`` says which checks have run so far, at most a second late; at the end it gives way to that of the
+``diagnosis``. ``sessions`` lists the first step of each time the record was opened: a run that went on from a
+checkpoint measured some steps twice, and the later reading counts.
 """
 
-from lightning_diag.record.directory import can_resume, new_run_dir
+from lightning_diag.record.directory import can_resume, has_writer, new_run_dir
 from lightning_diag.record.flight import Flight, flights
 from lightning_diag.record.reader import Record, load
 
-__all__ = ["Flight", "Record", "can_resume", "flights", "load", "new_run_dir"]
+__all__ = ["Flight", "Record", "can_resume", "flights", "has_writer", "load", "new_run_dir"]

@@ -49,6 +49,22 @@ def new_run_dir(root: str | os.PathLike[str], name: str = "") -> Path:
     raise RecordError(f"{folder} can't be written: {_TRIES} names were taken")
 
 
+def has_writer(run_dir: str | os.PathLike[str]) -> bool | None:
+    """Whether a process on this machine has the record open for writing; None where that can't be told.
+
+    Args:
+        run_dir: the record's directory.
+    """
+    try:
+        with (Path(run_dir) / FINDINGS).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    return False
+
+
 def can_resume(run_dir: str | os.PathLike[str], step: int | None = None) -> bool:
     """Whether a run that goes on from a checkpoint may go on in this record.
 

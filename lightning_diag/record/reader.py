@@ -35,6 +35,7 @@ class RunFile(TypedDict):
     sessions: tuple[int, ...]
     last_step: int
     facts: dict[str, Any]
+    coverage: dict[str, Any] | None
     diagnosis: dict[str, Any] | None
 
 
@@ -63,6 +64,12 @@ class Record:
     def diagnosis(self) -> dict[str, Any] | None:
         """The diagnosis as it was written at the end; None when the run never came to its end."""
         found: dict[str, Any] | None = self.info["diagnosis"]
+        return found
+
+    @property
+    def coverage(self) -> dict[str, Any] | None:
+        """Which checks ran, and why the others did not: of the whole run, or so far; None before its first reading."""
+        found: dict[str, Any] | None = (self.diagnosis or self.info).get("coverage")
         return found
 
     @property
@@ -130,8 +137,9 @@ def read_info(run_dir: Path) -> dict[str, Any]:
         raise RecordError(f"{path} has schema {schema}, this version reads up to {SCHEMA}: update lightning-diag")
     if info.setdefault("status", "running") not in STATUSES:
         raise RecordError(f"{path} is damaged: status must be one of {STATUSES}")
-    empty: dict[str, Any] = {"name": path.parent.name, "created": "", "diagnosis": None, "last_step": 0}
-    return {**empty, "sessions": [], "versions": {}, "meta": {}, "facts": {}, **info}
+    empty: dict[str, Any] = {"name": path.parent.name, "created": "", "last_step": 0}
+    empty |= {"sessions": [], "versions": {}, "meta": {}, "facts": {}, "coverage": None, "diagnosis": None}
+    return {**empty, **info}
 
 
 class _Events:

@@ -14,9 +14,9 @@ from lightning_diag.report.cards import Cards, cards
 from lightning_diag.report.figures import figure
 from lightning_diag.report.gather import Gathered, gather
 from lightning_diag.report.heat import Heat
-from lightning_diag.report.runfacts import limits, run_facts, run_head
+from lightning_diag.report.runfacts import limits, run_facts, run_head, status_of
 from lightning_diag.report.sections import sections
-from lightning_diag.report.verdict import MAX_FINDINGS, diagnosis_of, verdict
+from lightning_diag.report.verdict import MAX_FINDINGS, UNENDED, diagnosis_of, verdict
 from lightning_diag.report.words import TEXT_LENGTH, clean
 
 Mark = tuple[str, str]  # of a rule: severity or ``accepted``, and the anchor of its place on the page
@@ -42,18 +42,19 @@ def content(record: Record, now: datetime, accepted: Accepted = nothing) -> dict
         chart.id = f"chart-{i}"
     marks = {card.rule: (card.severity, card.id) for card in shown.findings()}
     marks |= {clean(finding.rule): ("accepted", ANCHOR) for finding, _ in left_out}
-    running = record.info["status"] == "running"
+    status = status_of(record, now)
     return {
         "version": __version__,
-        "run": run_head(record, got, now),
-        "verdict": verdict(diagnosis, shown, got, running, len(left_out)),
+        "run": run_head(record, got, now, status),
+        "verdict": verdict(diagnosis, shown, got, status, len(left_out)),
         "cards": shown,
         "bars": _bars(shown, got),
         "span": _span(got),
         "sections": parts,
         "accepted": rows(left_out, got),
-        "coverage": _coverage(diagnosis.coverage, marks, got, running),
-        "checklist": _checklist(diagnosis_of(record), marks, running),
+        "coverage": _coverage(diagnosis.coverage, marks, got, status),
+        "checklist": _checklist(diagnosis_of(record), marks),
+        "so_far": status == "running",
         "limits": limits(record),
         "facts": run_facts(record, got),
         "data": _data(got, charts),
@@ -79,15 +80,17 @@ def _bars(shown: Cards, got: Gathered) -> list[dict[str, Any]]:
     return bars
 
 
-def _coverage(coverage: Coverage, marks: Mapping[str, Mark], got: Gathered, running: bool) -> dict[str, Any]:
+def _coverage(coverage: Coverage, marks: Mapping[str, Mark], got: Gathered, status: str) -> dict[str, Any]:
     groups: dict[str, list[tuple[str, str, str]]] = {}
     for rule in sorted(coverage.ran):
         group, _, name = clean(rule).partition("/")
         groups.setdefault(group, []).append((name, *marks.get(clean(rule), ("ok", ""))))
     if coverage.ran or coverage.skipped:
         words = "A skipped check is not a passed check."
-    elif running:
-        words = "The run has not ended: which checks ran, and which could not be judged, is written at its end."
+        words += " The run goes on: what could not be judged yet may still be." if status == "running" else ""
+        words += " The run was killed: what stands here is how far it came." if status == "killed" else ""
+    elif status in UNENDED:
+        words = "No check ran before this page was written. That says nothing about the run."
     else:
         words = "Nothing was checked: no check had the data it needs. That says nothing about the run."
     return {
@@ -99,9 +102,9 @@ def _coverage(coverage: Coverage, marks: Mapping[str, Mark], got: Gathered, runn
     }
 
 
-def _checklist(diagnosis: Diagnosis, marks: Mapping[str, Mark], running: bool) -> list[dict[str, Any]]:
-    """The due-diligence list, of what is accepted, too; empty while nobody knows what was checked."""
-    if running or not diagnosis.coverage.ran:
+def _checklist(diagnosis: Diagnosis, marks: Mapping[str, Mark]) -> list[dict[str, Any]]:
+    """The due-diligence list, of what is accepted, too; empty where nothing was checked."""
+    if not diagnosis.coverage.ran:
         return []
     return [
         {

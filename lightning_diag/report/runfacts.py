@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from lightning_diag.record import Record
+from lightning_diag.record import Record, has_writer
 from lightning_diag.report.gather import Gathered
 from lightning_diag.report.verdict import MAX_FINDINGS, STATUS
-from lightning_diag.report.words import TEXT_LENGTH, clean, number, plural
+from lightning_diag.report.words import TEXT_LENGTH, clean, number, percent, plural
 
-SILENT_S = 600.0  # a running run whose record got no line for so long may have been killed
+SILENT_S = 600.0  # a running run whose record got no line for so long may have been killed ...
+LEFT_S = 20.0  # ... and was, if nobody has the record open either
 MAX_FACTS = 60
 LIMITS = "detectors"  # entry of the record's meta that holds them
 MAX_LIMITS = 300
@@ -25,9 +26,16 @@ LABELS = (
 )  # fmt: skip
 
 
-def run_head(record: Record, got: Gathered, now: datetime) -> dict[str, str]:
+def status_of(record: Record, now: datetime) -> str:
+    """Return the record's status, or ``killed`` where it says that the run goes on and nobody writes to it any more."""
+    status: str = record.info["status"]
+    if status == "running" and _silent_s(record, now) > LEFT_S and has_writer(record.run_dir) is False:
+        return "killed"
+    return status
+
+
+def run_head(record: Record, got: Gathered, now: datetime, status: str) -> dict[str, str]:
     """Return name, status, progress and, while the run goes on, how old the page is."""
-    status = record.info["status"]
     planned = got.facts.planned_steps
     progress = "no step measured"
     if got.readings:
@@ -41,14 +49,16 @@ def run_head(record: Record, got: Gathered, now: datetime) -> dict[str, str]:
         "status_kind": clean(status),
         "progress": progress,
         "written": written,
-        "banner": " ".join(_banner(record, got, now, written, progress)),
+        "banner": " ".join(_banner(record, status, now, written, progress)),
         "age": now.isoformat(timespec="seconds") if status == "running" else "",
         "directory": clean(record.run_dir),
     }
 
 
-def _banner(record: Record, got: Gathered, now: datetime, written: str, progress: str) -> Iterator[str]:
-    if record.info["status"] == "running":
+def _banner(record: Record, status: str, now: datetime, written: str, progress: str) -> Iterator[str]:
+    if status == "killed":
+        yield f"The run never came to its end: it was killed, or its machine was. Last seen at {progress}."
+    elif status == "running":
         silent = _silent_s(record, now)
         if silent > SILENT_S:
             yield f"The record says the run goes on, but nothing new came for {_span(silent)}: it may have been killed."
@@ -94,11 +104,11 @@ def _times(got: Gathered) -> Iterator[tuple[str, str]]:
     for signal, label in (("time/validation_s", "in validation"), ("time/checkpoint_s", "saving checkpoints")):
         spent = _last(got, signal)
         if spent is not None:
-            yield f"Time {label}", f"{100 * spent / elapsed:.1f} %"
+            yield f"Time {label}", percent(spent / elapsed)
     if "time/wait_frac" in got.series:
         yield (
             "Time waiting for batches",
-            f"{100 * float(got.series['time/wait_frac'].values.mean()):.1f} %, mean of samples",
+            f"{percent(float(got.series['time/wait_frac'].values.mean()))}, mean of samples",
         )
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lightning_diag.diagnosis import Coverage, Diagnosis, diagnose
 from lightning_diag.finding import Finding
@@ -14,7 +13,8 @@ from lightning_diag.report.gather import Gathered
 from lightning_diag.report.words import clean, plural, sentence
 
 MAX_FINDINGS = 300  # one a rule: more can only be a record made up to hurt
-STATUS = {"running": "run in progress", "finished": "finished", "failed": "ended with an error"}
+STATUS = {"running": "run in progress", "killed": "killed", "finished": "finished", "failed": "ended with an error"}
+UNENDED = ("running", "killed")
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Verdict:
     """The head of the page.
 
     Attributes:
-        kind: ``critical``, ``warning``, ``healthy``, ``unchecked`` or ``quiet`` (running, nothing found so far).
+        kind: ``critical``, ``warning``, ``healthy``, ``unchecked`` or ``quiet`` (nothing found, and it has not ended).
         word: the kind in a word.
         headline: what is wrong.
         place: where, the first place to turn bad; empty for the whole run.
@@ -45,19 +45,14 @@ class Verdict:
 
 
 def diagnosis_of(record: Record, findings: Sequence[Finding] | None = None) -> Diagnosis:
-    """Return the diagnosis of a record's findings (or of some), with the coverage the run stated at its end.
-
-    While the run goes on (and after it was killed) its coverage is not known: nothing is said to have run.
-    """
-    stored = record.diagnosis or {}
-    coverage = stored.get("coverage")
+    """Return the diagnosis of a record's findings (or of some), with the coverage the run stated last."""
     found = record.findings[:MAX_FINDINGS] if findings is None else findings
-    return diagnose(found, _coverage(coverage) if isinstance(coverage, Mapping) else None)
+    return diagnose(found, Coverage.from_dict(record.coverage))
 
 
-def verdict(diagnosis: Diagnosis, shown: Cards, got: Gathered, running: bool, accepted: int = 0) -> Verdict:
+def verdict(diagnosis: Diagnosis, shown: Cards, got: Gathered, status: str, accepted: int = 0) -> Verdict:
     """Return the head of the page; so many findings were accepted and don't count."""
-    checks = _checks(diagnosis.coverage, running)
+    checks = _checks(diagnosis.coverage, status)
     if accepted:
         checks += f"; {plural(accepted, 'finding')} accepted and left out"
     whole = clean(diagnosis.verdict, 600)
@@ -79,24 +74,15 @@ def verdict(diagnosis: Diagnosis, shown: Cards, got: Gathered, running: bool, ac
             first.severity, first.severity, first.message.rstrip("."), place, first.since, advice, tuple(also), checks,
             whole,
         )  # fmt: skip
+    if status in UNENDED and got.readings:
+        text = f"No finding up to step {got.last_step:,}"
+        return Verdict("quiet", status, text, checks=checks, whole=f"{text}; {STATUS[status]}.")
     if diagnosis.coverage.ran:
         return Verdict("healthy", "healthy", "Nothing is wrong, as far as it was checked", checks=checks, whole=whole)
-    if running and got.readings:
-        text = f"No finding up to step {got.last_step:,}"
-        return Verdict("quiet", "running", text, checks=checks, whole=f"{text}; the run is in progress.")
     return Verdict("unchecked", "not checked", "Nothing could be checked", checks=checks, whole=whole)
 
 
-def _checks(coverage: Coverage, running: bool) -> str:
+def _checks(coverage: Coverage, status: str) -> str:
     if coverage.ran or coverage.skipped:
-        text = f"{plural(len(coverage.ran), 'check')} ran"
-        return text + (f", {len(coverage.skipped):,} could not be judged" if coverage.skipped else "")
-    return "Which checks ran is written when the run ends" if running else "No check had the data it needs"
-
-
-def _coverage(data: Mapping[str, Any]) -> Coverage:
-    ran, skipped = data.get("ran", ()), data.get("skipped", {})
-    return Coverage(
-        tuple(str(rule) for rule in ran) if isinstance(ran, (list, tuple)) else (),
-        {str(k): str(v) for k, v in skipped.items()} if isinstance(skipped, Mapping) else {},
-    )
+        return coverage.counted(" so far" if status == "running" else "")
+    return "No check ran so far" if status == "running" else "No check had the data it needs"

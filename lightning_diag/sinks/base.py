@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lightning_diag.diagnosis import Diagnosis
+from lightning_diag.diagnosis import Coverage, Diagnosis
 from lightning_diag.finding import Finding
 from lightning_diag.reading import Reading
 
@@ -38,8 +38,8 @@ class RunInfo:
 class Sink(ABC):
     """A place readings and findings go to. Runs on rank 0 only; may raise (the caller disables it and tells once).
 
-    Two methods must be written; ``open``, ``close`` and ``block`` may be. After ``close`` a sink may be opened again (a
-    second ``fit`` on the same trainer).
+    Two methods must be written; ``open``, ``close``, ``block`` and ``coverage`` may be. After ``close`` a sink may be
+    opened again (a second ``fit`` on the same trainer).
     """
 
     def open(self, run: RunInfo) -> None:  # noqa: B027 - optional
@@ -57,6 +57,12 @@ class Sink(ABC):
     @abstractmethod
     def finding(self, finding: Finding) -> None:
         """Take one finding that opened, worsened, came back or resolved, with its whole present state."""
+
+    def coverage(self, coverage: Coverage) -> None:  # noqa: B027 - optional
+        """Take which checks have run so far and why the others have not: after the first reading and when it changed.
+
+        The coverage of the whole run comes with the diagnosis.
+        """
 
     def close(self, diagnosis: Diagnosis) -> None:  # noqa: B027 - optional
         """Write what is left; called once at the end, also after an exception in the user's run."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lightning_diag.diagnosis import Diagnosis
+from lightning_diag.diagnosis import Coverage, Diagnosis
 from lightning_diag.errors import ConfigurationError, RecordError
 from lightning_diag.finding import Finding
 from lightning_diag.reading import Facts, Reading
@@ -135,12 +135,18 @@ class RecordSink(Sink):
         self._remember(finding)
         self._opened(self._findings).write(encode_object(finding.to_dict()))
 
+    def coverage(self, coverage: Coverage) -> None:
+        """Write which checks have run so far: a run that is killed comes to no other."""
+        if not self._inert:
+            self._info["coverage"] = coverage.to_dict()
+            self._write_info()
+
     def close(self, diagnosis: Diagnosis) -> None:
         """Write the diagnosis and the status; may be called again and after an error (the disk may have room again)."""
         if self._run_dir is None or self._readings is None:
             self._inert = False
             return
-        self._info.update(status=self.status, diagnosis=diagnosis.to_dict())
+        self._info.update(status=self.status, coverage=None, diagnosis=diagnosis.to_dict())
         try:
             for finding in diagnosis.findings:  # what changed since it was news: last step, count
                 if self._written.get(finding.rule) != finding:
@@ -167,7 +173,7 @@ class RecordSink(Sink):
         meta = dict(run.meta)
         given = meta.pop("versions", {})
         versions = {**_versions(), **(given if isinstance(given, Mapping) else {})}
-        return {**head, "status": "running", "versions": versions, "meta": meta, "diagnosis": None}
+        return {**head, "status": "running", "versions": versions, "meta": meta, "coverage": None, "diagnosis": None}
 
     def _write_facts(self, file: AppendFile, reading: Reading) -> None:
         if self._facts is None:

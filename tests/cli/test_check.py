@@ -1,17 +1,13 @@
-"""Known and accepted findings, SARIF, and logs, through the command."""
+"""Known and accepted findings, and logs, through the command."""
 
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 from lightning_diag import cli
-from lightning_diag.reading import Facts, Reading
 from tests.test_replay import BROKEN, falling, readings, write
 
 
@@ -20,22 +16,6 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("broken run")
     write(run, readings(BROKEN))
     return run
-
-
-@pytest.fixture(scope="module")
-def dead(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose gradients are not finite in one layer, with a name that nobody should believe."""
-    path = tmp_path_factory.mktemp("dead")
-    facts = Facts(planned_steps=100, names={"parameter": ("a.weight", "b\x1b[31m.weight")}, parameter_numel=(8, 8))
-    norms = np.array([1.0, math.nan])
-    stream = [
-        Reading(
-            i, 0, {"loss/train": np.float64(2.0), "grad/parameter_norm": norms, "grad/norm": np.float64("nan")}, facts
-        )
-        for i in range(1, 60)
-    ]
-    write(path, stream)
-    return path
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
@@ -90,89 +70,6 @@ def test_no_baseline_of_what_was_not_judged(tmp_path: Path, capsys: pytest.Captu
     write(tmp_path, [])
     assert run(capsys, "check", tmp_path, "--write-baseline", tmp_path / "known.txt")[0] == 2
     assert not (tmp_path / "known.txt").exists()
-
-
-# ---------------------------------------------------------------------------------------------- SARIF
-
-LEVELS = {"none", "note", "warning", "error"}  # sections 3.27.10 and 3.50.3 of the standard
-BASELINES = {"new", "unchanged", "updated", "absent"}
-
-
-def valid(log: dict[str, Any]) -> None:
-    """What SARIF 2.1.0 requires of the properties that are used here, and their enumerated values."""
-    assert log["version"] == "2.1.0" and log["$schema"].endswith("sarif-schema-2.1.0.json")
-    for part in log["runs"]:
-        driver = part["tool"]["driver"]
-        assert driver["name"]
-        ids = [rule["id"] for rule in driver["rules"]]
-        assert len(set(ids)) == len(ids)
-        for rule in driver["rules"]:
-            assert rule["shortDescription"]["text"] and rule["fullDescription"]["text"]
-            assert rule["defaultConfiguration"]["level"] in LEVELS
-        assert all(isinstance(one["executionSuccessful"], bool) for one in part["invocations"])
-        assert part["columnKind"] in {"utf16CodeUnits", "unicodeCodePoints"}
-        for result in part["results"]:
-            assert result["message"]["text"] and result["level"] in LEVELS and result["kind"] == "fail"
-            assert ids[result["ruleIndex"]] == result["ruleId"]
-            assert result.get("baselineState", "new") in BASELINES
-            assert all(isinstance(v, str) for v in result["partialFingerprints"].values())
-            for place in result["locations"]:
-                artifact = place["physicalLocation"]["artifactLocation"]
-                assert artifact["uri"] == part["artifacts"][artifact["index"]]["location"]["uri"]
-                assert " " not in artifact["uri"]
-                assert all(one["fullyQualifiedName"] for one in place.get("logicalLocations", []))
-            for one in result.get("suppressions", []):
-                assert one["kind"] in {"inSource", "external"} and one["status"] in {
-                    "accepted",
-                    "underReview",
-                    "rejected",
-                }
-
-
-def test_sarif_is_valid_and_holds_the_findings(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out = run(capsys, "check", broken, "--sarif")
-    log = json.loads(out)
-    valid(log)
-    (part,) = log["runs"]
-    (result,) = (r for r in part["results"] if r["ruleId"] == "loss/non-finite")
-    assert (code, result["level"], result["properties"]["firstStep"]) == (1, "error", 201)
-    assert part["artifacts"][0]["location"]["uri"].startswith("file://")
-    assert part["properties"]["checksSkipped"]["gradients/vanishing"].startswith("no reading of")
-    assert "suppressions" not in result and "baselineState" not in result
-
-
-def test_sarif_names_parameters_as_logical_locations(dead: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    _, out = run(capsys, "check", dead, "--sarif")
-    assert "\\u001b" not in out
-    log = json.loads(out)
-    valid(log)
-    (result,) = (r for r in log["runs"][0]["results"] if r["ruleId"] == "gradients/non-finite")
-    assert result["locations"][0]["logicalLocations"] == [
-        {"fullyQualifiedName": "b.weight", "name": "weight", "kind": "member"}
-    ]
-
-
-def test_sarif_carries_baseline_and_reasons(broken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "known.txt").write_text("loss/non-finite::\n")
-    _, out = run(capsys, "check", broken, "--sarif", "--baseline", tmp_path / "known.txt")
-    log = json.loads(out)
-    valid(log)
-    states = {r["ruleId"]: r["baselineState"] for r in log["runs"][0]["results"]}
-    assert states["loss/non-finite"] == "unchanged" and set(states.values()) <= {"unchanged", "new"}
-    _, out = run(capsys, "check", broken, "--sarif", "--suppress", "*=why not")
-    log = json.loads(out)
-    valid(log)
-    for result in log["runs"][0]["results"]:
-        assert result["suppressions"] == [{"kind": "external", "status": "accepted", "justification": "why not"}]
-
-
-def test_sarif_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(tmp_path, [])
-    code, out = run(capsys, "check", tmp_path, "--sarif")
-    log = json.loads(out)
-    valid(log)
-    assert (code, log["runs"][0]["results"]) == (2, [])
-    assert log["runs"][0]["invocations"] == [{"executionSuccessful": False}]
 
 
 # ---------------------------------------------------------------------------------------------- logs

@@ -70,10 +70,12 @@ def test_a_healthy_run_that_goes_on(tmp_path: Path) -> None:
     )
     text = drawn(tmp_path)
     assert "running  step 101" in text
-    assert "Nothing of warning or worse so far." in text
+    assert "Nothing of warning or worse so far (no check ran)." in text
     assert "sampled every 8 steps" in text
     assert any(row.startswith("learning rate") and "0.2" in row for row in text.splitlines())
     assert "latest" not in text
+    sink.coverage(Coverage(("loss/spike",), {"fit/overfitting": "no validation"}))
+    assert "so far (1 check ran, 1 could not be judged)." in drawn(tmp_path)
     sink.close(diagnose([], Coverage(("loss/spike",))))
     assert "Healthy" in drawn(tmp_path)
 

@@ -38,7 +38,7 @@ def test_the_deadest_leads_and_of_equals_the_first_that_was_called() -> None:
     assert found.where == ("c", "b", "a")
     assert found.evidence["value"] == 1.0
     assert found.evidence["limit"] == 0.7
-    assert found.message.startswith("100% of the units of c")
+    assert found.message.startswith("100 % of the units of c")
 
 
 def test_born_dead_and_died_are_advised_differently() -> None:

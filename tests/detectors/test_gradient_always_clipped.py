@@ -29,7 +29,7 @@ def test_sgd_that_learns_nothing_is_a_warning() -> None:
     found = findings(GradientAlwaysClipped(), stream(clipped(), known=SGD))
     assert (first(found, Severity.INFO), first(found, Severity.WARNING)) == (50, 60)
     assert found[-1].evidence["shrink"] == pytest.approx(100)
-    assert "Clipping at 0.01 shortens 100% of the steps" in found[-1].message
+    assert "Clipping at 0.01 shortens 100 % of the steps" in found[-1].message
     assert f"gradient_clip_val={found[-1].evidence['norm_q90']:.3g}" in found[-1].advice[0]
 
 

@@ -84,7 +84,7 @@ FAULTS: dict[str, tuple[Callable[[], pl.LightningModule], str, str, str]] = {
     ),
     "a softmax too many": (
         lambda: Wrong(net(), lambda out, y: F.cross_entropy(out.softmax(1), y)),
-        "sanity/cannot-overfit-batch", "warning", "of it is left (limit 50%)",
+        "sanity/cannot-overfit-batch", "warning", "of it is left (limit 50 %)",
     ),
     "dropout that leaves nothing": (
         lambda: Wrong(net(nn.Dropout(0.99)), F.cross_entropy), "sanity/cannot-overfit-batch", "warning", "it is left",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lightning_diag.errors import RecordError
-from lightning_diag.record import can_resume, new_run_dir
+from lightning_diag.record import can_resume, has_writer, new_run_dir
 from lightning_diag.record.reader import FINDINGS, RUN
 
 
@@ -96,4 +96,7 @@ def test_a_record_that_another_run_writes_cannot(tmp_path: Path) -> None:
     with (record / FINDINGS).open("rb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         assert not can_resume(record)
+        assert has_writer(record) is True
     assert can_resume(record)
+    assert has_writer(record) is False
+    assert has_writer(tmp_path / "nowhere") is None

@@ -35,13 +35,14 @@ def write_record(
     name: str = "demo",
     meta: dict[str, Any] | None = None,
 ) -> Path:
-    """Write a record; the diagnosis is there unless the run is still running."""
+    """Write a record; the diagnosis is there unless the run is still running, the coverage is in any case."""
     run_dir.mkdir(parents=True, exist_ok=True)
-    found = list(findings)
+    found, checked, ended = list(findings), coverage or Coverage(RAN, SKIPPED), status != "running"
     info = {
         "schema": 1, "name": name, "created": "2025-01-02T03:04:05+00:00", "status": status,
         "versions": {"lightning": "2.5.0", "torch": "2.6.0"}, "meta": meta or {"budget": 0.01}, "facts": facts or {},
-        "diagnosis": None if status == "running" else diagnose(found, coverage or Coverage(RAN, SKIPPED)).to_dict(),
+        "coverage": None if ended else checked.to_dict(),
+        "diagnosis": diagnose(found, checked).to_dict() if ended else None,
     }  # fmt: skip
     (run_dir / "run.json").write_text(json.dumps(info))
     with (run_dir / "readings.jsonl").open("w") as file:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lightning_diag.diagnosis import Coverage
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.record import load
 from lightning_diag.report.content import content
@@ -57,9 +58,24 @@ def test_coverage_links_what_fired_and_gives_a_reason_for_what_did_not_run(tmp_p
     assert coverage["unmeasured"] == [("update/lost", "only with bf16 weights")]
 
 
-@pytest.mark.parametrize(("make", "words"), [(runs.empty, "Nothing was checked"), (runs.running, "has not ended")])
+def unchecked(run_dir: Path) -> Path:
+    """A run that goes on, and has just begun."""
+    return write_record(run_dir, status="running", coverage=Coverage())
+
+
+@pytest.mark.parametrize(("make", "words"), [(runs.empty, "Nothing was checked"), (unchecked, "No check ran before")])
 def test_without_coverage_the_page_says_so(tmp_path: Path, make: Any, words: str) -> None:
-    assert words in view(make(tmp_path / "run"))["coverage"]["words"]
+    made = view(make(tmp_path / "run"))
+    assert words in made["coverage"]["words"]
+    assert made["checklist"] == []
+
+
+def test_a_run_that_goes_on_says_what_it_has_checked_so_far(tmp_path: Path) -> None:
+    made = view(runs.running(tmp_path / "run"))
+    assert made["verdict"].checks == "11 checks ran so far, 3 could not be judged"
+    assert "may still be" in made["coverage"]["words"]
+    assert made["coverage"]["count"] == 11 and len(made["coverage"]["skipped"]) == 3
+    assert made["so_far"] and made["checklist"]
 
 
 def test_epochs_of_a_long_run_are_thinned(tmp_path: Path) -> None:

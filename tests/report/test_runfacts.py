@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.record import load
+from lightning_diag.record.reader import FINDINGS
 from lightning_diag.report.gather import Gathered, gather
-from lightning_diag.report.runfacts import limits, run_facts, run_head
+from lightning_diag.report.runfacts import limits, run_facts, run_head, status_of
 from lightning_diag.report.verdict import MAX_FINDINGS, diagnosis_of
 from tests.report import runs
 from tests.report.records import write_record
@@ -19,20 +21,36 @@ def test_a_run_that_goes_on_says_so_and_one_that_fell_silent_too(tmp_path: Path)
     record = load(runs.running(tmp_path / "run"))
     got = gather(record.readings(), record.facts)
     now = datetime.now(timezone.utc)
-    head = run_head(record, got, now)
+    head = run_head(record, got, now, status_of(record, now))
     assert (head["status"], head["progress"]) == ("run in progress", "step 300 of 1,000, epoch 9")
     assert head["banner"].startswith("Run in progress, step 300 of 1,000, epoch 9. This page")
     for file in record.run_dir.iterdir():
         os.utime(file, ((now - timedelta(hours=5)).timestamp(),) * 2)
-    assert "nothing new came for 5 hours" in run_head(record, got, now)["banner"]
+    with (record.run_dir / FINDINGS).open("rb") as writer:
+        fcntl.flock(writer, fcntl.LOCK_EX)
+        assert status_of(record, now) == "running"
+        assert "nothing new came for 5 hours" in run_head(record, got, now, "running")["banner"]
+
+
+def test_a_run_to_whose_record_nobody_writes_was_killed(tmp_path: Path) -> None:
+    record = load(runs.running(tmp_path / "run"))
+    now = datetime.now(timezone.utc)
+    assert status_of(record, now + timedelta(seconds=5)) == "running", "it may have been opened this moment"
+    later = now + timedelta(minutes=1)
+    assert status_of(record, later) == "killed"
+    head = run_head(record, gather(record.readings(), record.facts), later, "killed")
+    assert (head["status"], head["status_kind"], head["age"]) == ("killed", "killed", "")
+    assert head["banner"].startswith("The run never came to its end: it was killed, or its machine was. Last seen at")
+    ended = load(runs.healthy(tmp_path / "ended"))
+    assert status_of(ended, later) == "finished"
 
 
 def test_a_finished_run_needs_no_banner_unless_its_record_lacks_something(tmp_path: Path) -> None:
     record = load(runs.healthy(tmp_path / "run"))
     now = datetime.now(timezone.utc)
-    assert run_head(record, Gathered(), now)["banner"] == ""
+    assert run_head(record, Gathered(), now, "finished")["banner"] == ""
     record.thinned, record.damaged = True, 1
-    banner = run_head(record, Gathered(), now)["banner"]
+    banner = run_head(record, Gathered(), now, "finished")["banner"]
     assert "left out" in banner
     assert "1 line of the record could not be read" in banner
 
@@ -52,8 +70,8 @@ def test_where_the_time_went_is_told(tmp_path: Path) -> None:
     record = load(write_record(tmp_path / "run", [{"s": 1, "e": 0, "b": -1, "g": "train", "v": times}]))
     facts = dict(run_facts(record, gather(record.readings(), record.facts)))
     assert facts["Time measured"] == "3 minutes"
-    assert facts["Time in validation"] == "15.0 %" and facts["Time saving checkpoints"] == "0.5 %"
-    assert facts["Time waiting for batches"] == "25.0 %, mean of samples"
+    assert facts["Time in validation"] == "15 %" and facts["Time saving checkpoints"] == "0.5 %"
+    assert facts["Time waiting for batches"] == "25 %, mean of samples"
 
 
 def test_limits_of_the_checks_stand_apart(tmp_path: Path) -> None:
@@ -68,7 +86,7 @@ def test_resumes_are_told_and_a_flood_of_findings_is_cut(tmp_path: Path) -> None
     record = load(write_record(tmp_path / "run", findings=flood))
     record.info["sessions"] = [1, 500, 1200]
     assert dict(run_facts(record, Gathered()))["Resumed at step"] == "500, 1,200"
-    assert "300 most severe of 301" in run_head(record, Gathered(), datetime.now(timezone.utc))["banner"]
+    assert "300 most severe of 301" in run_head(record, Gathered(), datetime.now(timezone.utc), "finished")["banner"]
     assert len(diagnosis_of(record).notes) == MAX_FINDINGS
 
 

@@ -13,19 +13,20 @@ from lightning_diag.report.cards import cards
 from lightning_diag.report.gather import Gathered
 from lightning_diag.report.verdict import Verdict, diagnosis_of, verdict
 from tests.report import runs
+from tests.report.records import RAN, SKIPPED
 
 LR = Finding("updates/too-large", Severity.CRITICAL, 20, 0, ("net.0.weight",), "big")
 LOOSE = Finding("x/unknown", Severity.WARNING, 5, 0, ("here",), "something is odd", advice=("look",))
-RAN = Coverage(("a/b", "a/c"), {"a/d": "no data"})
+SOME = Coverage(("a/b", "a/c"), {"a/d": "no data"})
 
 
-def head(diagnosis: Diagnosis, running: bool = False, readings: int = 9) -> Verdict:
+def head(diagnosis: Diagnosis, status: str = "finished", readings: int = 9) -> Verdict:
     got = Gathered(readings=readings, last_step=1234)
-    return verdict(diagnosis, cards(diagnosis, got), got, running)
+    return verdict(diagnosis, cards(diagnosis, got), got, status)
 
 
 def test_a_cause_leads_and_the_rest_is_named() -> None:
-    made = head(diagnose([LR, LOOSE], RAN))
+    made = head(diagnose([LR, LOOSE], SOME))
     assert (made.kind, made.headline, made.place) == ("critical", "The learning rate is too high", "net.0.weight")
     assert made.since == "step 20"
     assert made.experiment.startswith("Repeat the first 200 steps")
@@ -35,29 +36,31 @@ def test_a_cause_leads_and_the_rest_is_named() -> None:
 
 
 def test_a_warning_without_a_cause_speaks_for_itself() -> None:
-    made = head(diagnose([LOOSE], RAN))
+    made = head(diagnose([LOOSE], SOME))
     assert (made.kind, made.headline, made.experiment) == ("warning", "Something is odd", "Look.")
 
 
 @pytest.mark.parametrize(
-    ("coverage", "running", "readings", "kind"),
+    ("coverage", "status", "readings", "kind", "checks"),
     [
-        (RAN, False, 9, "healthy"),
-        (Coverage(), False, 9, "unchecked"),
-        (Coverage(skipped={"a/b": "no data"}), False, 9, "unchecked"),
-        (Coverage(), True, 9, "quiet"),
-        (Coverage(), True, 0, "unchecked"),
+        (SOME, "finished", 9, "healthy", "2 checks ran, 1 could not be judged"),
+        (SOME, "running", 9, "quiet", "2 checks ran so far, 1 could not be judged"),
+        (SOME, "killed", 9, "quiet", "2 checks ran, 1 could not be judged"),
+        (Coverage(), "finished", 9, "unchecked", "No check had the data it needs"),
+        (Coverage(skipped={"a/b": "no data"}), "finished", 9, "unchecked", "no check ran, 1 could not be judged"),
+        (Coverage(), "running", 9, "quiet", "No check ran so far"),
+        (Coverage(), "running", 0, "unchecked", "No check ran so far"),
     ],
 )
 def test_without_findings_nothing_is_claimed_that_was_not_checked(
-    coverage: Coverage, running: bool, readings: int, kind: str
+    coverage: Coverage, status: str, readings: int, kind: str, checks: str
 ) -> None:
-    made = head(diagnose([], coverage), running, readings)
-    assert made.kind == kind
+    made = head(diagnose([], coverage), status, readings)
+    assert (made.kind, made.checks) == (kind, checks)
     assert ("wrong" in made.headline) == (kind == "healthy")
     if kind == "quiet":
         assert made.headline == "No finding up to step 1,234"
-        assert "when the run ends" in made.checks
+        assert made.word == status
 
 
 def test_a_records_findings_are_joined_again_with_the_coverage_of_its_end(tmp_path: Path) -> None:
@@ -71,7 +74,7 @@ def test_a_records_findings_are_joined_again_with_the_coverage_of_its_end(tmp_pa
 def test_while_a_run_goes_on_its_findings_are_there_already(tmp_path: Path) -> None:
     made = diagnosis_of(load(runs.running(tmp_path / "running")))
     assert [c.name for c in made.causes] == ["unstable"]
-    assert made.coverage == Coverage()
+    assert made.coverage == Coverage(RAN, SKIPPED)
 
 
 @pytest.mark.parametrize("coverage", [None, 3, [], {"ran": 3, "skipped": []}, {"ran": [1], "skipped": {"a": 2}}])

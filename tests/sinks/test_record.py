@@ -53,8 +53,12 @@ def test_run_json_through_a_run(sink: RecordSink, tmp_path: Path) -> None:
     assert str(first["created"]).endswith("+00:00")
     sink.reading(losses(1)[0])
     assert info(tmp_path)["facts"]["planned_steps"] == 1  # type: ignore[index]
+    assert load(tmp_path).coverage is None
+    sink.coverage(Coverage(("loss/spike",), {"fit/overfitting": "no validation"}))
+    assert load(tmp_path).coverage == {"ran": ["loss/spike"], "skipped": {"fit/overfitting": "no validation"}}
     sink.close(Diagnosis(coverage=Coverage(("loss/spike",))))
     last = info(tmp_path)
+    assert last["coverage"] is None and load(tmp_path).coverage == {"ran": ["loss/spike"], "skipped": {}}
     assert (last["status"], last["last_step"], last["created"]) == ("finished", 1, first["created"])
     assert last["diagnosis"]["coverage"]["ran"] == ["loss/spike"]  # type: ignore[index]
     assert sorted(p.name for p in tmp_path.iterdir()) == [FINDINGS, READINGS, RUN]
