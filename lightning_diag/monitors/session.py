@@ -85,9 +85,8 @@ class Session:
         self.serves = 0  # id of the trainer while it forwards hooks: comparing two numbers is all a hook does at first
         self.options = options
         self.guard = Guard(options.strict)
-        self.judge = Judge(
-            chosen(parts.detectors, options.select, options.ignore), None if options.strict else self.guard.tell
-        )
+        wanted = chosen(parts.detectors, options.select, options.ignore)
+        self.judge = Judge(wanted, None if options.strict else self.guard.tell)
         scene = view.scene(trainer, module, options.observe)
         self.schedule = Schedule(options.every_n_steps, options.budget, scene.facts.world_size)
         self.run_dir: Path | None = None
@@ -113,10 +112,11 @@ class Session:
             "versions": view.versions(),
             "detectors": {d.rule: d.parameters() for d in self.judge.detectors.values()},
             "model": type(module).__name__,
+            "budget": options.budget,
             "hyperparameters": hyperparameters(module, scene.optimizers, self.guard),
         }
-        name, samples = self.run_dir.name if self.run_dir else "run", self.pipeline.samples.of
-        info = RunInfo(self.run_dir, name, meta, resumed, samples)
+        name = self.run_dir.name if self.run_dir else "run"
+        info = RunInfo(self.run_dir, name, meta, resumed, self.pipeline.samples.of)
         self._exchange = ranks.exchange(trainer, self.number, self.guard)
         self._stopwatch = Stopwatch(trainer, scene.clock, self._due, scene.facts.device)
         self.pipeline.start(scene, info, Transfer(self._exchange))

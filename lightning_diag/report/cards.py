@@ -17,7 +17,17 @@ RULE_PAGE: str | None = None  # address of a rule's page with ``{rule}`` in it; 
 CHIPS = 8  # places shown at once; the rest is one click away
 MORE_CHIPS = 200  # places the page holds at most
 _POINTS = {pattern.name: tuple(pattern.points) for pattern in CAUSES}
-_EVIDENCE = {"value": "measured", "limit": "limit", "confidence": "confidence"}
+_EVIDENCE = {
+    "value": "measured", "lr": "learning rate", "relative": "loss over reference",
+    "relative_loss": "loss over reference", "relative_now": "loss over reference",
+    "relative_loss_at_end": "the same expected at the end",
+    "update_ratio": "step over weight", "window_steps": "steps looked at", "slope_t": "trend (t statistic)",
+    "entropy_ratio": "entropy over the labels'", "z": "noise units", "p": "p value", "n": "samples",
+    "in_a_row": "times in a row", "level": "loss level", "best": "best level", "shrink": "shortened by",
+    "weakest_log10": "weakest update (log10)", "clip_val": "clipping limit", "wait_s": "wait (s)",
+    "batch_s": "batch (s)", "delay_s": "delay (s)", "num_workers": "loader workers", "cpus": "CPUs",
+}  # fmt: skip
+_UNTOLD = frozenset({"chance_known", "regression", "classification"})  # flags for programs
 _STATUS = {"open": "still there", "worsening": "getting worse", "resolved": "resolved"}
 
 
@@ -129,7 +139,8 @@ def cards(diagnosis: Diagnosis, got: Gathered) -> Cards:
 def finding_card(finding: Finding, count: int, got: Gathered) -> FindingCard:
     """Return one finding's card."""
     shown, more, hidden = _places(finding.where)
-    evidence = [(clean(_EVIDENCE.get(k, k.replace("_", " "))), number(v)) for k, v in finding.evidence.items()]
+    told = {k: v for k, v in finding.evidence.items() if k not in _UNTOLD}
+    evidence = [(clean(_EVIDENCE.get(k, k.replace("_", " "))), number(v)) for k, v in told.items()]
     return FindingCard(
         finding,
         count,

@@ -98,7 +98,7 @@ def _coverage(coverage: Coverage, marks: Mapping[str, Mark], got: Gathered, stat
         "count": len(coverage.ran),
         "ran": list(groups.items()),
         "skipped": _pairs(coverage.skipped),
-        "unmeasured": _pairs(got.facts.unmeasured),
+        "unmeasured": _by_reason(got.facts.unmeasured),
     }
 
 
@@ -120,6 +120,14 @@ def _checklist(diagnosis: Diagnosis, marks: Mapping[str, Mark]) -> list[dict[str
 
 def _pairs(data: Mapping[str, str]) -> list[tuple[str, str]]:
     return [(clean(key), clean(value, TEXT_LENGTH)) for key, value in sorted(data.items())][:500]
+
+
+def _by_reason(data: Mapping[str, str]) -> list[tuple[list[str], str]]:
+    """Signals that share a reason stand together."""
+    found: dict[str, list[str]] = {}
+    for signal, reason in _pairs(data):
+        found.setdefault(reason, []).append(signal)
+    return [(signals, reason) for reason, signals in found.items()]
 
 
 def _data(got: Gathered, charts: Sequence[Any]) -> dict[str, Any]:

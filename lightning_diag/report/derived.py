@@ -23,6 +23,7 @@ SHARES = {
     "class/support_share": "class/support",
     "class/train_support_share": "class/train_support",
 }
+LARGEST = {"class/largest_share": "class/predicted"}  # name -> counts: the largest row's share of the sum
 # name -> (moments, first column): mean of each row's n, sum, sum of squares, and its standard error beside it
 MEANS = {
     "domain/val_error": ("domain/val_sums", 0),
@@ -40,14 +41,14 @@ _AXES = {
 _NAN_IS_BAD = ("grad/", "weight/", "loss/", "lr")
 
 
-def derived(values: Mapping[str, Any]) -> dict[str, Floats]:
+def derived(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the derived signals of one reading.
 
     >>> made = derived({"class/right": np.array([3.0, 0.0]), "class/support": np.array([4.0, 0.0])})
     >>> made["class/recall"], made["class/support_share"]
     (array([0.75,  nan]), array([1., 0.]))
     """
-    made: dict[str, Floats] = {}
+    made: dict[str, Any] = {}
     if not any(signal.startswith(("class/", "domain/")) for signal in values):
         return made
     for name, (sums, column) in MEANS.items():
@@ -61,6 +62,10 @@ def derived(values: Mapping[str, Any]) -> dict[str, Floats]:
     for name, count in SHARES.items():
         if count in values and np.ndim(values[count]) == 1:
             made[name] = _over(values[count], np.full(np.shape(values[count]), np.nansum(values[count])))
+    for name, count in LARGEST.items():
+        total = np.nansum(values.get(count, 0.0))
+        if total > 0 and np.ndim(values[count]) == 1:
+            made[name] = np.float64(np.nanmax(values[count]) / total)
     return made
 
 

@@ -46,14 +46,17 @@ def _chart(signal: str, got: Gathered, columns: Columns, errors: Columns | None)
             continue
         label = clean(name)
         if errors is not None and errors.high.shape == columns.high.shape:
-            lines.append(_band(label, values, errors.high[index, row], row))
+            lines.append(_band(label, values, errors.high[index, row], row, share=is_share(signal)))
         lines.append(Line(label, values, "dots" if len(steps) <= FEW else "line", row))
         captions.append(f"{label}: {say(float(values[known[-1]]))} at step {int(steps[known[-1]]):,}.")
     caption = " ".join(text for text in captions if text)
-    return Chart(
-        title_of(signal), caption, [(steps, lines)], unit_of(signal), size="low", synced=True, percent=is_share(signal)
-    )
+    named = {line.label for line in lines}
+    title = title_of(signal) + (f", {named.pop()}" if len(named) == 1 else "")  # a line alone has no legend
+    return Chart(title, caption, [(steps, lines)], unit_of(signal), size="low", synced=True, percent=is_share(signal))
 
 
-def _band(label: str, values: Floats, error: Floats, color: int) -> Line:
-    return Line(label, values + SIGMAS * error, "band", color, values - SIGMAS * error)
+def _band(label: str, values: Floats, error: Floats, color: int, *, share: bool) -> Line:
+    low, high = values - SIGMAS * error, values + SIGMAS * error
+    if share:
+        low, high = np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
+    return Line(label, high, "band", color, low)

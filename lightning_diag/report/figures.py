@@ -13,7 +13,7 @@ from lightning_diag.report.charts import Chart, Line
 from lightning_diag.report.gather import Gathered
 from lightning_diag.report.grid import Columns, narrow
 from lightning_diag.report.series import Floats
-from lightning_diag.report.shows import rows_for, signals_for
+from lightning_diag.report.shows import is_growth, rows_for, signals_for
 from lightning_diag.report.tables import row_line, scalar_table, spread, value_at
 from lightning_diag.report.titles import is_share, title_of, unit_of
 from lightning_diag.report.words import clean, number, percent
@@ -145,7 +145,7 @@ def _others(columns: Columns, rows: list[int], index: NDArray[np.intp], label: s
 def _limits(finding: Finding, drawn: list[tuple[Floats, Floats]]) -> list[tuple[float, str]]:
     """The rule's limit, where the rule's value is what is drawn at its step: else it would be a line in other units."""
     value, limit = (finding.evidence.get(key) for key in ("value", "limit"))
-    if not isinstance(value, (int, float)) or not isinstance(limit, (int, float)):
+    if is_growth(finding) or not isinstance(value, (int, float)) or not isinstance(limit, (int, float)):
         return []
     for steps, values in drawn:
         at = np.searchsorted(steps, [finding.first_step, finding.step])

@@ -83,8 +83,18 @@ def embed(data: Any) -> str:
 
 
 def code(text: str) -> Markup:
-    """Escape text and set what stands between backticks as code."""
+    """Escape text, set what stands between backticks as code, and keep ``%`` with its number."""
+    text = re.sub(r"(?<=\d) %", "\u00a0%", text)
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def soft(text: str) -> Markup:
+    """Escape a name that may go on in the next line after its ``/``, ``_`` and ``.``.
+
+    >>> soft("activations/dead")
+    Markup('activations/<wbr>dead')
+    """
+    return Markup(re.sub(r"(?<=\w)([/_.])(?=\w)", r"\1<wbr>", str(escape(text))))
 
 
 @lru_cache(maxsize=16)
@@ -96,7 +106,7 @@ def asset(name: str) -> str:
 @lru_cache(maxsize=1)
 def _template() -> Any:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["code"] = code
+    environment.filters |= {"code": code, "soft": soft}
     return environment.from_string(asset("template.html"))
 
 

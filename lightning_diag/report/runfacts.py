@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
+from itertools import pairwise
 from typing import Any
 
 from lightning_diag.record import Record, has_writer
@@ -14,7 +15,7 @@ from lightning_diag.report.words import TEXT_LENGTH, clean, number, percent, plu
 SILENT_S = 600.0  # a running run whose record got no line for so long may have been killed ...
 LEFT_S = 20.0  # ... and was, if nobody has the record open either
 MAX_FACTS = 60
-LIMITS = "detectors"  # entry of the record's meta that holds them
+LIMITS, SETTINGS = "detectors", "hyperparameters"  # entries of the record's meta
 MAX_LIMITS = 300
 
 LABELS = (
@@ -88,10 +89,12 @@ def run_facts(record: Record, got: Gathered) -> list[tuple[str, str]]:
         known = f", {number(weights)} weights" if weights else ""
         rows.append(("Parameters", f"{len(parameters):,} tensors{known}"))
     rows += list(_times(got))
-    rows += [(f"{clean(k)} version", clean(v)) for k, v in info["versions"].items()]
-    rows += [
-        (clean(k.replace("_", " ")), clean(v, TEXT_LENGTH)) for k, v in _flat(info["meta"]) if not k.startswith(LIMITS)
-    ]
+    rows.append(("Versions", clean(", ".join(f"{k} {v}" for k, v in info["versions"].items()), TEXT_LENGTH)))
+    meta = {k: v for k, v in info["meta"].items() if k not in (LIMITS, SETTINGS)}
+    rows += [(_label(k), clean(v, TEXT_LENGTH)) for k, v in _flat(meta)]
+    settings = info["meta"].get(SETTINGS)
+    if isinstance(settings, Mapping):  # of switches those that are on
+        rows += [(clean(k), clean(v, TEXT_LENGTH)) for k, v in _flat(settings) if v != "False"]
     return [(label, value) for label, value in rows if value][:MAX_FACTS]
 
 
@@ -137,6 +140,11 @@ def _time(text: str) -> str:
         return clean(text)
 
 
+def _label(key: str) -> str:
+    text = clean(key.replace("_", " "))
+    return text[:1].upper() + text[1:]
+
+
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -163,7 +171,10 @@ def _silent_s(record: Record, now: datetime) -> float:
 
 
 def _span(seconds: float) -> str:
-    for size, noun in ((86400, "day"), (3600, "hour"), (60, "minute")):
+    sizes = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+    for (size, noun), (part, smaller) in pairwise(sizes):
         if seconds >= size:
-            return plural(int(seconds // size), noun)
+            whole, rest = int(seconds // size), int(seconds % size // part)
+            exact = whole < 10 and rest > 0  # 1 minute 40 seconds, but 12 minutes
+            return plural(whole, noun) + (f" {plural(rest, smaller)}" if exact else "")
     return plural(int(seconds), "second")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from lightning_diag.report.cards import FindingCard
 from lightning_diag.report.charts import Chart
 from lightning_diag.report.confusion import Table, confused_pairs
-from lightning_diag.report.derived import USED_UP
+from lightning_diag.report.derived import LARGEST, USED_UP
 from lightning_diag.report.domains import domain_charts
 from lightning_diag.report.gather import Gathered
 from lightning_diag.report.grid import Columns
@@ -19,10 +19,13 @@ from lightning_diag.report.titles import title_of
 
 Drawing = Chart | Heat
 # what detectors need and nobody looks at
-HIDDEN = frozenset({"val/samples", "domain/named", "activation/window_samples", "activation/call_order", *USED_UP})
+HIDDEN = frozenset(
+    {"val/samples", "domain/named", "activation/window_samples", "activation/call_order", *USED_UP, *LARGEST}
+)
 HIDDEN_GROUPS = ("chance/", "origin/")
 AS_LINES = ("group", "domain", "optimizer")  # axes with few rows
 MAX_OTHER = 60
+SPARSE = 0.1  # share of the run without a sample at its end that is pointed out
 
 
 @dataclass
@@ -56,7 +59,7 @@ def sections(
     classes.tables += confused_pairs(got)
     domains = Section("domains", "Domains over time", "Shaded: two standard errors, where they are known.")
     domains.charts += domain_charts(got, columns)
-    cost = Section("cost", "What the diagnostics cost", "Own time over step time, and how often a step is sampled.")
+    cost = Section("cost", "What the diagnostics cost", _cost_note(got, budget))
     cost.charts += _cost(got, budget)
     other = Section("other", "Other signals")
     shown = {*_LOSS, "system/overhead_frac", "system/interval_steps"}
@@ -75,7 +78,8 @@ _LOSS = {"loss/train", "loss/val", *(signal for _, curve in _CURVES for signal i
 
 
 def _loss(got: Gathered, columns: Mapping[str, Columns], findings: Sequence[FindingCard]) -> Section:
-    section = Section("loss", "Loss and learning rate", "Drag over a chart to zoom in; all charts below follow.")
+    note = " ".join(("Drag over a chart to zoom in; all charts below follow.", _sparse(got))).strip()
+    section = Section("loss", "Loss and learning rate", note)
     marks = [card.mark() for card in findings if card.severity != "info"]
     drawn = [loss_chart(got)]
     for title, curve in _CURVES:
@@ -94,6 +98,17 @@ def _loss(got: Gathered, columns: Mapping[str, Columns], findings: Sequence[Find
     return section
 
 
+def _sparse(got: Gathered) -> str:
+    """Why most lines end before the run does, where they do."""
+    sampled = got.series.get("system/interval_steps")
+    if sampled is None or not len(sampled) or got.last_step - sampled.steps[-1] < SPARSE * got.last_step:
+        return ""
+    return (
+        f"After step {int(sampled.steps[-1]):,} only losses and validation were taken: the next sample was "
+        f"{int(sampled.values[-1]):,} steps away, as the budget demands of steps that short."
+    )
+
+
 def _cost(got: Gathered, budget: float | None) -> list[Chart]:
     charts = _charts(("system/overhead_frac", "system/interval_steps"), got, {}, "half")
     for chart in charts:
@@ -101,6 +116,14 @@ def _cost(got: Gathered, budget: float | None) -> list[Chart]:
         if budget is not None and chart.title == title_of("system/overhead_frac"):
             chart.limits.append((budget, "budget"))
     return charts
+
+
+def _cost_note(got: Gathered, budget: float | None) -> str:
+    note = "Own time over step time since the start, and how often a step is sampled."
+    overhead = got.series.get("system/overhead_frac")
+    if budget is None or overhead is None or not len(overhead) or overhead.values[-1] <= budget:
+        return note
+    return f"{note} The first samples come before their cost is known: it takes a longer run to make up for them."
 
 
 def _looked_at(signal: str) -> bool:

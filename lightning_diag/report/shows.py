@@ -23,6 +23,7 @@ SHOWN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("activations/non-finite", ("activation/nonfinite_frac",)),
     ("activations/collapsed", ("activation/variation",)),
     ("activations/attention-collapsed", ("activation/attention_entropy", "activation/attention_max_logit")),
+    ("classes/collapsed", ("class/largest_share",)),
     ("classes/collapsed", ("class/predicted_share", "class/recall")),
     ("classes/imbalanced", ("class/train_support_share", "class/support_share")),
     ("classes/*", ("class/recall", "class/train_recall")),
@@ -46,6 +47,7 @@ SHOWN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("data/alike-sequences", ("data/alike_frac",)),
     ("data/labels-shifted", ("data/val_agreement", "data/shift_match")),
 )
+_GROWTH = ("updates/too-large", ("weight/parameter_norm", "update/parameter_ratio"))
 MAX_SCANS = 64
 MAX_PAIR = 500  # characters of two names
 _WITH_LOSS = ("loss/", "fit/", "sanity/")
@@ -58,7 +60,7 @@ def signals_for(finding: Finding, got: Gathered) -> tuple[str, ...]:
     A rule that isn't in the table gets the signal of its own group that shares most words with it and has rows for
     its places.
     """
-    for pattern, signals in SHOWN:
+    for pattern, signals in (_GROWTH, *SHOWN) if is_growth(finding) else SHOWN:
         if fnmatch.fnmatchcase(finding.rule, pattern):
             present = [s for s in signals if s in got.series or s in got.grids]
             arrays = [s for s in present if s in got.grids and s != "lr"]
@@ -71,6 +73,12 @@ def signals_for(finding: Finding, got: Gathered) -> tuple[str, ...]:
                 return (arrays[0],)
     ranked = sorted(((_likeness(finding, s, got), s) for s in (*got.grids, *got.series)), key=lambda p: (-p[0], p[1]))
     return (ranked[0][1],) if ranked and ranked[0][0] > 0 else ()
+
+
+def is_growth(finding: Finding) -> bool:
+    """Whether the sentence is about weights that grew, not about the size of one step."""
+    evidence = finding.evidence
+    return finding.rule == _GROWTH[0] and "lr" in evidence and evidence.get("value") != evidence.get("update_ratio")
 
 
 def rows_for(finding: Finding, signal: str, got: Gathered) -> list[int]:

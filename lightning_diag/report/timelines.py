@@ -61,7 +61,8 @@ def line_chart(
             series = got.series[signal]
             chart.tables.append(scalar_table(series, title_of(signal), buckets, look_of(signal), color))
             chart.bad += series.bad[:MAX_BAD]
-            captions.append(f"{title_of(signal)}. {summary(series, percent if is_share(signal) else number)}")
+            told = summary(series, percent if is_share(signal) else number)
+            captions.append(f"{sentence(doc_of(signal)) if size == 'half' else title_of(signal) + '.'} {told}".strip())
         else:
             steps, lines = _rows(signal, got, columns[signal])
             chart.tables.append((steps, lines))

@@ -30,6 +30,7 @@ TITLES = {
     "class/precision": "Precision on validation",
     "class/train_recall": "Recall in training",
     "class/predicted_share": "Share of the predictions",
+    "class/largest_share": "Largest share of the predictions that one class gets",
     "class/support_share": "Share of the validation samples",
     "class/train_support_share": "Share of the training samples",
     "domain/val_error": "Validation error",
@@ -42,6 +43,7 @@ TITLES = {
     "system/overhead_frac": "Overhead of the diagnostics",
     "system/interval_steps": "Steps between two samples",
 }
+_UNITS = {"s": "_s", "bytes": "_bytes"}
 _WORDS = {"frac": "share", "grad": "gradient", "val": "validation", "std": "standard deviation", "acc": "accuracy"}
 
 
@@ -53,7 +55,7 @@ def title_of(signal: str) -> str:
     """
     if signal in TITLES:
         return TITLES[signal]
-    words = clean(signal).replace("/", " ").replace("_", " ").split()
+    words = clean(signal).removesuffix(_UNITS.get(unit_of(signal), "")).replace("/", " ").replace("_", " ").split()
     text = " ".join(_WORDS.get(word, word) for word in words)
     return text[:1].upper() + text[1:]
 

@@ -34,8 +34,8 @@ def test_a_gap_is_told_at_the_second_pass_with_domain_and_classes() -> None:
     assert said[0] is None
     finding = found(said)[0]
     assert finding.where == ("real", "three", "eight") and finding.severity == Severity.WARNING
-    assert "real: validation error 19 % (n=400) against 5.0 % on held-out synthetic (n=300)" in finding.message
-    assert "three (90 % against 5.0 %)" in finding.message
+    assert "real: validation error 19 % (n=400) against 5 % on held-out synthetic (n=300)" in finding.message
+    assert "three (90 % against 5 %)" in finding.message
     assert finding.evidence["value"] == pytest.approx(0.14) and finding.evidence["source_held_out"] == 1
     json.dumps(finding.to_dict())
 

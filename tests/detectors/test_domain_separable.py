@@ -27,7 +27,7 @@ def test_told_apart_twice_is_info() -> None:
 
 def test_with_a_gap_it_is_a_warning() -> None:
     finding = found(run(DomainSeparable(), [compared(i, val=(0.05, 0.3)) for i in (1, 2)]))[0]
-    assert finding.severity == Severity.WARNING and "the error gap is 25.0 points" in finding.message
+    assert finding.severity == Severity.WARNING and "the error gap is 25 points" in finding.message
 
 
 @pytest.mark.parametrize(("auc", "p"), [(0.58, 0.005), (0.9, 0.03), (np.nan, np.nan)])
@@ -44,7 +44,7 @@ def test_the_input_that_gives_it_away_is_named() -> None:
     finding = found(run(DomainSeparable(), [compared(i, more={"domain/input_sums": np.array(rows)}) for i in (1, 2)]))[
         0
     ]
-    assert "contrast 0.4 against 0.2 (d = 4.0)" in finding.message and "mean" not in finding.message
+    assert "contrast 0.4 against 0.2 (d = 4)" in finding.message and "mean" not in finding.message
 
 
 @pytest.mark.parametrize("arguments", [{"auc": 0.4}, {"alpha": 0.001}, {"evaluations": 0}, {"effect": -1}])

@@ -28,7 +28,7 @@ def test_near_zero_within_the_first_epoch_is_info(planned: int) -> None:
 def test_together_with_a_perfect_first_validation_it_is_a_warning() -> None:
     news = watch(FitTooGood(), stream(leaking(), known(10_000), val=perfect(), epoch=0))
     assert [s for _, s, _ in told(news)] == ["info", "warning"]
-    assert "first validation accuracy was 1.0000 (limit 0.998)" in news[-1][1].message
+    assert "first validation accuracy was 1 (limit 0.998)" in news[-1][1].message
 
 
 def test_a_perfect_first_validation_alone_is_info() -> None:

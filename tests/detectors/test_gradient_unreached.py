@@ -41,7 +41,7 @@ def test_a_spare_head_is_info_after_an_epoch() -> None:
     assert found[0].where == ("head",)
     assert "head (2 parameters)" in found[0].message
     assert (
-        "2 of 6 trainable parameters (7.1 % of the elements, limit 0) have got no gradient since step 1"
+        "2 of 6 trainable parameters (7.2 % of the elements, limit 0) have got no gradient since step 1"
         in found[0].message
     )
 

@@ -66,7 +66,7 @@ def test_a_decayed_or_rising_rate_is_no_plateau() -> None:
     losses = 0.7 * CHANCE * noise(2000, 0.05)
     decayed = np.where(np.arange(2000) < 200, 1e-2, 1e-4)
     text = reason(LossPlateau(), stream(losses, known(2000), lr=decayed))
-    assert "fell to 1.0 % of its peak" in text
+    assert "fell to 1 % of its peak" in text
     rising = 1e-3 * np.arange(1, 2001) / 2000
     assert "rose within the window" in reason(LossPlateau(), stream(losses, known(2000), lr=rising))
 

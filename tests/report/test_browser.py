@@ -100,13 +100,17 @@ def test_opens_without_error_and_request_and_draws_every_plot(
         assert page.locator(CARD_WITHOUT_PLOT).count() == (name == "hostile")
 
 
-@pytest.mark.parametrize("width", [1280, 480])
+@pytest.mark.parametrize("width", [1280, 480, 390])
 @pytest.mark.parametrize("name", ["broken", "hostile"])
-def test_nothing_is_wider_than_the_window(browser: Any, reports: dict[str, Path], name: str, width: int) -> None:
+def test_nothing_is_wider_than_the_window_nor_a_cell_a_letter_wide(
+    browser: Any, reports: dict[str, Path], name: str, width: int
+) -> None:
     with opened(browser, reports[name]) as page:
         page.set_viewport_size({"width": width, "height": 800})
         page.wait_for_timeout(100)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        cells = page.eval_on_selector_all("table.plain td", "cells => cells.map((cell) => cell.offsetWidth)")
+        assert min(cells) >= 60
 
 
 def test_hostile_names_stay_text(browser: Any, reports: dict[str, Path]) -> None:
@@ -127,12 +131,15 @@ def test_a_run_in_progress_says_its_step_and_how_old_the_page_is(
     with opened(browser, reports["running"]) as page:
         assert text(page, ".run").endswith("run in progress step 300 of 1,000, epoch 9")
         assert text(page, ".banner").startswith("Run in progress, step 300 of 1,000")
-        assert "old" not in text(page, ".banner")
-    hours = (datetime.now(timezone.utc) - timedelta(hours=5, minutes=1)).isoformat()
-    older = re.sub('data-written="[^"]*"', f'data-written="{hours}"', reports["running"].read_text(encoding="utf-8"))
-    (tmp_path / "older.html").write_text(older, encoding="utf-8")
-    with opened(browser, tmp_path / "older.html") as page:
-        assert "This page is 5 hours old: either nothing new" in text(page, ".banner")
+    for age, told in (
+        (timedelta(), ""),
+        (timedelta(hours=5, minutes=1), "This page is 5 hours old: either nothing new"),
+    ):
+        then = (datetime.now(timezone.utc) - age).isoformat()
+        aged = re.sub('data-written="[^"]*"', f'data-written="{then}"', reports["running"].read_text(encoding="utf-8"))
+        (tmp_path / "aged.html").write_text(aged, encoding="utf-8")
+        with opened(browser, tmp_path / "aged.html") as page:
+            assert (told in text(page, ".banner")) and (("old" in text(page, ".banner")) == bool(told))
 
 
 def test_what_is_accepted_stands_apart_with_its_reason(browser: Any, reports: dict[str, Path]) -> None:
@@ -253,7 +260,10 @@ def test_printing_is_light_and_opens_what_is_folded(browser: Any, reports: dict[
     with opened(browser, reports["broken"], color_scheme="dark") as page:
         page.evaluate("dispatchEvent(new Event('beforeprint'))")
         assert page.evaluate("document.documentElement.dataset.theme") == "light"
-        assert page.locator("details:not([open])").count() == 0
+        assert page.locator(".chips details:not([open])").count() == 0
+        page.emulate_media(media="print")
+        assert not page.is_visible(".more-charts"), "nobody asked for it"
+        page.emulate_media(media="screen")
         assert page.eval_on_selector_all("figure[data-chart]", BLANK) == []
         assert len(page.pdf()) > 50_000
 

@@ -56,6 +56,11 @@ def test_a_mark_ends_where_the_finding_was_resolved() -> None:
 
 
 def test_evidence_is_words_and_numbers() -> None:
-    evidence = {"value": float("nan"), "limit": 1e-7, "slope_t": 3}
+    evidence = {"value": float("nan"), "limit": 1e-7, "slope_t": 3, "chance_known": 1, "of_mine": 2}
     card = finding_card(Finding("a/b", WARN, 1, 0, (), "m", evidence=evidence), 1, Gathered())
-    assert card.evidence == [("measured", "not a number"), ("limit", "1e-7"), ("slope t", "3")]
+    assert card.evidence == [
+        ("measured", "not a number"),
+        ("limit", "1e-7"),
+        ("trend (t statistic)", "3"),
+        ("of mine", "2"),
+    ]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from lightning_diag.report.derived import MEANS, RATIOS, SHARES, axis_of, derived, nan_is_missing
+from lightning_diag.report.derived import LARGEST, MEANS, RATIOS, SHARES, axis_of, derived, nan_is_missing
 from lightning_diag.signals import SIGNALS
 
 
 def test_what_is_derived_comes_from_signals_that_exist() -> None:
-    assert {part for parts in RATIOS.values() for part in parts} | set(SHARES.values()) <= set(SIGNALS)
+    assert {part for parts in RATIOS.values() for part in parts} | {*SHARES.values(), *LARGEST.values()} <= set(SIGNALS)
     assert {sums for sums, _ in MEANS.values()} <= set(SIGNALS)
     assert {axis_of(name) for name in (*RATIOS, *SHARES)} == {"class"}
     assert {axis_of(f"{name}{end}") for name in MEANS for end in ("", "_se")} == {"domain"}
@@ -40,6 +40,11 @@ def test_counts_of_different_lengths_make_nothing() -> None:
 def test_no_samples_at_all_is_no_share() -> None:
     made = derived({"class/predicted": np.zeros(3)})
     assert np.isnan(made["class/predicted_share"]).all()
+    assert "class/largest_share" not in made
+
+
+def test_the_largest_share_is_that_of_whichever_class_leads() -> None:
+    assert derived({"class/predicted": np.array([1.0, 3.0, np.nan])})["class/largest_share"] == 0.75
 
 
 def test_nan_is_a_fault_in_a_gradient_and_a_gap_in_a_ratio() -> None:

@@ -6,6 +6,7 @@ import fcntl
 import os
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.record import load
@@ -61,7 +62,8 @@ def test_facts_are_labelled_and_the_unknown_is_left_out(tmp_path: Path) -> None:
     assert facts["Created"] == "2025-01-02 03:04 UTC"
     assert facts["Gradient clipping"] == "1"
     assert facts["Parameters"] == "12 tensors, 1,200 weights"
-    assert facts["budget"] == "0.01"
+    assert facts["Budget"] == "0.01"
+    assert facts["Versions"] == "lightning 2.5.0, torch 2.6.0"
     assert "Strategy" not in facts
 
 
@@ -69,16 +71,23 @@ def test_where_the_time_went_is_told(tmp_path: Path) -> None:
     times = {"time/elapsed_s": 200.0, "time/validation_s": 30.0, "time/checkpoint_s": 1.0, "time/wait_frac": 0.25}
     record = load(write_record(tmp_path / "run", [{"s": 1, "e": 0, "b": -1, "g": "train", "v": times}]))
     facts = dict(run_facts(record, gather(record.readings(), record.facts)))
-    assert facts["Time measured"] == "3 minutes"
+    assert facts["Time measured"] == "3 minutes 20 seconds"
     assert facts["Time in validation"] == "15 %" and facts["Time saving checkpoints"] == "0.5 %"
     assert facts["Time waiting for batches"] == "25 %, mean of samples"
 
 
 def test_limits_of_the_checks_stand_apart(tmp_path: Path) -> None:
-    meta = {"detectors": {"loss/spike": {"limit": 8.0, "min_rise": 0.05}, "x/y": {}, "odd": 3}, "model": "Net"}
+    settings = {"Adam.lr": 0.2, "Adam.amsgrad": False, "Adam.maximize": True}
+    meta: dict[str, Any] = {
+        "detectors": {"loss/spike": {"limit": 8.0, "min_rise": 0.05}, "x/y": {}, "odd": 3},
+        "model": "Net",
+        "hyperparameters": settings,
+    }
     record = load(write_record(tmp_path / "run", meta=meta))
     assert limits(record) == [("loss/spike", "limit 8, min rise 0.05"), ("x/y", "none")]
-    assert [value for label, value in run_facts(record, Gathered()) if label.startswith("detectors")] == []
+    facts = dict(run_facts(record, Gathered()))
+    assert not any(label.startswith("detectors") for label in facts)
+    assert facts["Adam.lr"] == "0.2" and "Adam.amsgrad" not in facts and facts["Adam.maximize"] == "True"
 
 
 def test_resumes_are_told_and_a_flood_of_findings_is_cut(tmp_path: Path) -> None:
@@ -95,5 +104,5 @@ def test_a_record_with_odd_entries_is_shown(tmp_path: Path) -> None:
     record.info["created"] = "yesterday"
     facts = dict(run_facts(record, Gathered()))
     assert facts["Created"] == "yesterday"
-    assert facts["deep er still"] == "1, None"
+    assert facts["Deep er still"] == "1, None"
     assert limits(record) == []

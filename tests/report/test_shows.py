@@ -81,3 +81,16 @@ def test_rows_follow_the_places_and_modules_stand_for_their_parameters() -> None
     assert rows_for(finding("a/b", "net.10"), "grad/parameter_norm", got) == [3]
     assert rows_for(finding("a/b", "net.1"), "grad/parameter_norm", got) == []
     assert rows_for(finding("a/b", "net.0.bias as net.0"), "class/recall", got) == [2, 0]
+
+
+def test_weights_that_grew_are_shown_as_weights_and_large_steps_as_steps() -> None:
+    for evidence, expected in (
+        ({"value": 3.0, "limit": 2.2, "update_ratio": 0.7, "lr": 0.2}, "weight/parameter_norm"),
+        ({"value": 0.7, "limit": 0.2, "update_ratio": 0.7, "lr": 0.2}, "update/parameter_ratio"),
+    ):
+        made = Finding("updates/too-large", Severity.WARNING, 1, 0, ("net.0.weight",), "m", evidence)
+        assert signals_for(made, everything()) == (expected,)
+
+
+def test_a_collapse_to_changing_classes_is_shown_by_whichever_leads() -> None:
+    assert signals_for(finding("classes/collapsed", "net.0"), everything()) == ("class/largest_share",)

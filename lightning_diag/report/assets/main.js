@@ -19,7 +19,8 @@ LD.gutter = 232; // pixels left of a heat map; style.css gives line charts as mu
 
   document.querySelectorAll("figure[data-chart]").forEach((figure) => { if (!figure.closest("details:not([open])")) draw(figure); });
   document.querySelectorAll("details.more-charts").forEach((details) => details.addEventListener("toggle", () => drawIn(details)));
-  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((details) => { details.open = true; drawIn(details); }));
+  // on paper: what a reader can't open there, but neither the signals nor the limits that nobody asked for
+  addEventListener("beforeprint", () => document.querySelectorAll("details:not(.more-charts, .limits)").forEach((details) => { details.open = true; }));
 
   const toolbar = document.getElementById("toolbar");
   if (toolbar) {

@@ -122,7 +122,7 @@ LD.marks = (() => {
       if (lane > 2) continue;
       ends[lane] = x + 20;
       const flag = LD.element("a", { class: `badge flag ${mark.severity}`, href: `#${mark.id}`, title: `${mark.rule}, step ${LD.step(mark.step)}` }, String(mark.n));
-      flag.style.left = `${x - 9}px`;
+      flag.style.left = `${Math.max(0, x - 9)}px`; // not over the axis
       flag.style.top = `${lane * 21}px`;
       holder.append(flag);
     }
