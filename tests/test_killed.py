@@ -35,12 +35,13 @@ def test_a_killed_training_loses_at_most_the_last_second(tmp_path: Path) -> None
         steps = {reading.step for reading in record.readings() if "loss/train" in reading.values}
         assert steps >= set(range(1, told["steps"] + 1)), told
         assert record.damaged == 0 and record.info["status"] == "running" and can_resume(run)
+        if told["steps"]:
+            assert record.coverage is not None and "loss/non-finite" in record.coverage["ran"], told
+            assert "system/straggler" in record.coverage["skipped"], told
         if told["finding"]:
             assert "loss/non-finite" in {finding.rule for finding in record.findings}, told
     whole = Path(max(tries, key=lambda told: (told["finding"], int(told["steps"])))["run"])
     assert "loss/non-finite" in {finding.rule for finding in check(whole).findings}
-    ran = set(check(whole).coverage.ran)
-    told = load(whole).coverage
-    assert told is not None and {"gradients/vanishing", "data/duplicates"} <= set(told["ran"]) <= ran
-    assert "no reading of" in told["skipped"]["system/straggler"]
-    assert f"{len(told['ran'])} checks ran" in report.write(whole).read_text()
+    coverage = load(whole).coverage
+    assert coverage is not None and set(coverage["ran"]) <= set(check(whole).coverage.ran)
+    assert f"{len(coverage['ran'])} checks ran" in report.write(whole).read_text()
