@@ -117,6 +117,12 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("data/noise_depth", "1", None, "same", (), "share of the negative mean margins that are that deep"),
     Signal("data/noise_margin", "logit", None, "same", (), "median mean margin of labels the network agrees with"),
     Signal("data/noise_seen", "margins", None, "same", (), "margins a sample that estimate is of, on average"),
+    Signal(
+        "data/noise_rate", "1", None, "same", (), "share of labels in the lower of two fitted components of margins"
+    ),
+    Signal("data/noise_error", "1", None, "same", (), "standard error of that share"),
+    Signal("data/noise_low", "1", None, "same", (), "mean of that component over the usual margin"),
+    Signal("data/noise_high", "1", None, "same", (), "mean of the other component over the usual margin"),
     Signal("data/feature_mean", "input", "feature", "mean", (), "mean of each input feature so far, (F,)"),
     Signal("data/feature_std", "input", "feature", "mean", (), "standard deviation of each input feature so far, (F,)"),
     Signal("data/feature_min", "input", "feature", "mean", (), "smallest value of each input feature so far, (F,)"),
@@ -129,6 +135,7 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("data/target_std", "target", None, "mean", (), "standard deviation of a batch's targets"),
     Signal("data/shift_match", "1", "shift", "mean", (), "share of targets that are the input 0, 1, 2 positions on"),
     Signal("data/class_r2", "1", "feature", "mean", (), "share of each feature's variance between classes, (F,)"),
+    Signal("data/class_r2_chance", "1", None, "mean", (), "the largest of these, labels permuted within batches"),
     Signal("data/val_agreement", "1", None, "mean", (), "correlation of classes' mean inputs, train and validation"),
     Signal("data/padding_told_by", "code", None, "max", (), "1 mask, 2 lengths, 3 padding_idx, 4 tail; 0 no sequences"),
     Signal("data/padding_frac", "1", None, "mean", (), "share of a batch's positions that are padding, NaN: unknown"),

@@ -15,6 +15,7 @@ from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
 
 NAMED = 3
+TOO_MUCH = 0.5  # share that permuted labels explain, from which batches are sorted or samples too few
 
 
 class DataGiveawayFeature(Detector):
@@ -25,15 +26,17 @@ class DataGiveawayFeature(Detector):
 
     Formula:
         share of the input's variance that lies between the classes (eta squared, 1 = the class says the value), of each
-        of up to 256 inputs; fires above ``limit`` where the input stands alone: at most a tenth of all inputs reach
-        0.9 of it.
+        of up to 256 inputs, beyond what the best input reaches by chance: ``(share - chance) / (1 - chance)``, with
+        ``chance`` the largest share of any input where the same batches' labels are permuted within each batch. Fires
+        above ``limit`` where the input stands alone: at most a tenth of all inputs reach 0.9 of it. Classes of fewer
+        than 5 samples are left out.
 
     Reads:
-        ``data/class_r2``, after each validation pass.
+        ``data/class_r2 data/class_r2_chance``, after each validation pass.
 
     Args:
-        limit: eta squared; higher = later. Default 0.97: the best single input of scikit-learn's iris has 0.94, of its
-            wine 0.73, breast cancer 0.63, digits 0.6.
+        limit: eta squared beyond chance; higher = later. Default 0.97: the best single input of scikit-learn's iris has
+            0.94, of its wine 0.73, breast cancer 0.63, digits 0.6.
 
     Fires when:
         a warning whenever it is exceeded: validation has the giveaway too, so no curve shows it.
@@ -51,8 +54,9 @@ class DataGiveawayFeature(Detector):
         ('warning', ('feature 19',))
 
     References:
-        Kaufman et al., Leakage in data mining, ACM TKDD 6(4), 2012. Geirhos et al., Shortcut learning in deep neural
-        networks, 2020 (arXiv:2004.07780).
+        Westfall & Young, Resampling-based multiple testing, 1993 (the largest of all under permutation). Kaufman et
+        al., Leakage in data mining, ACM TKDD 6(4), 2012. Geirhos et al., Shortcut learning in deep neural networks,
+        2020 (arXiv:2004.07780).
     """
 
     rule: ClassVar[str] = "data/giveaway-feature"
@@ -78,7 +82,10 @@ class DataGiveawayFeature(Detector):
             )
         if len(shares) < 3:
             raise NotMeasurable("needs at least 3 inputs to tell one from the others")
-        known = np.nan_to_num(shares, nan=0.0)
+        chance = reading.scalar("data/class_r2_chance") or 0.0
+        if chance > TOO_MUCH:
+            raise NotMeasurable("labels permuted within batches are told, too: batches are sorted, or samples few")
+        known = (np.nan_to_num(shares, nan=0.0) - chance) / (1 - chance)
         order = np.argsort(-known)
         best = float(known[order[0]])
         alike = float((known > 0.9 * self.limit).mean())
@@ -90,9 +97,10 @@ class DataGiveawayFeature(Detector):
             reading,
             Severity.WARNING,
             f"{names[0]} alone tells the classes apart: {percent(best)} of its variance lies between them (limit "
-            f"{percent(self.limit)}; the usual input has {percent(float(np.median(known)))}).",
+            f"{percent(self.limit)}; the usual input has {percent(float(np.median(known)))}, permuted labels explain "
+            f"{percent(chance)}).",
             where=names,
-            evidence={"value": best, "limit": self.limit, "median": float(np.median(known))},
+            evidence={"value": best, "limit": self.limit, "median": float(np.median(known)), "chance": chance},
             advice=(
                 "set this input to 0 in validation alone: if the score falls to chance, the model reads the label "
                 "from it",

@@ -79,7 +79,7 @@ class DataLabelsShifted(Detector):
         if match is not None:
             return self._tokens(reading, match)
         shares = reading.vector("data/class_r2")
-        if agreement is None or shares is None:
+        if agreement is None or shares is None or not np.isfinite(agreement):
             raise NotMeasurable(
                 unseen(
                     reading,

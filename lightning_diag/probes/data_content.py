@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from time import perf_counter
+from time import get_clock_info, perf_counter, thread_time
 from typing import Any
 
 import numpy as np
@@ -14,22 +15,27 @@ from lightning_diag._transfer import wait_for_all
 from lightning_diag.observation import Observation
 from lightning_diag.probes.base import Batch, Probe, Scene, Values, moved
 from lightning_diag.probes.data_pictures import Pictures, wanted
-from lightning_diag.probes.data_rows import train_rows, val_rows
+from lightning_diag.probes.data_rows import Samples, samples_of, train_rows, val_rows
+from lightning_diag.probes.data_waiting import WaitingSamples
 from lightning_diag.reading import Reading
 from lightning_diag.streaming.sample_tally import VAL_COLUMNS, SampleTally
 
 HASH_FRAC = 0.003  # share of step time that hashing may take on steps that aren't sampled ...
-GRACE_S = 0.25  # ... once it has taken this much in all
-LOOKING = 1.5  # times that of hashing: finding the predictions beside it
+GRACE_S = 0.25  # ... beside this much in all: of the first epoch all is hashed while it lasts ...
+START = 0.6  # ... but the rest of it is spread over the plan: late margins tell more of a label than early ones
+LOOK_S = 1e-4  # seconds of finding a batch's predictions, which the pipeline does
 SHIP = 64  # hashed batches that travel together, where no sampled step takes them along sooner
 WAITING = 512  # validation batches that are hashed
 PASSES = 2  # validation passes that are hashed: what they hold is remembered
 KEPT_SAMPLES = 50_000  # of the ledger (49 bytes each) in a checkpoint: of more samples an even sample of them
+# own time, where the system counts it finely: what others take of the core meanwhile is no cost of ours
+_clock = thread_time if get_clock_info("thread_time").resolution < 1e-5 else perf_counter
 _RAW = ("data/train_rows", "data/val_rows", "data/picture_rows")
 _MADE = (
     "data/samples", "data/kept_frac", "data/duplicate_frac", "data/renewed_frac", "data/conflict_frac",
     "data/leaked_frac", "data/leaked_samples", "data/noise_frac", "data/noise_samples", "data/noise_depth",
-    "data/noise_margin", "data/noise_seen", "data/suspects", "data/suspect_pictures",
+    "data/noise_margin", "data/noise_seen", "data/noise_rate", "data/noise_error", "data/noise_low", "data/noise_high",
+    "data/suspects", "data/suspect_pictures",
 )  # fmt: skip
 
 
@@ -37,7 +43,8 @@ class DataContentProbe(Probe):
     """Hashes samples on the device; a ledger on the host remembers them.
 
     A 63-bit key of each training sample (see :func:`~.data_keys.sample_keys`) of every batch as long as that takes less
-    than 0.3 % of step time, else of as many as it may; of every sample of the first two validation passes. Keys travel
+    than 0.3 % of step time and a quarter of a second in all, spread over the plan; else of as many as it may, so that
+    samples come again by chance; of every sample of the first two validation passes. Keys travel
     with the packet of the next sampled step, or 64 batches together; what is found leaves as shares. The ledger holds
     at most 4.2 million samples (206 MB, beyond it an even sample of them), is not recorded. A checkpoint keeps at most
     50,000, an even sample of more, with which a resumed run goes on. Margins come with every key where the predictions
@@ -53,6 +60,8 @@ class DataContentProbe(Probe):
         self._pictures = Pictures()
         self._scene = scene
         self._rows: list[Tensor] = []
+        self._waiting = WaitingSamples()
+        self._held = 0  # batches in both
         self._val_rows: list[Tensor] = []
         self._val_at: dict[int | str, int] = {}
         self._sampled = self._wanted = self._unhashable = False
@@ -81,15 +90,17 @@ class DataContentProbe(Probe):
             return
         batch.counted = True
         if batch.batch_idx <= self._last_idx:
+            self._hash_waiting()
             self._epoch += 1
         self._last_idx = batch.batch_idx
         if self._sampled:
             self._given = batch  # ``observed`` adds the margins, if it comes
         elif self._wanted:
-            start = perf_counter()
-            self._hash(batch, batch.observation)
-            self._cost_s = LOOKING * (perf_counter() - start)
-            self._spent_s += self._cost_s
+            start = _clock()
+            self._hash(batch, batch.observation, wait=self._epoch > 0)  # near duplicates want keys in the first epoch
+            cost_s = _clock() - start + LOOK_S
+            self._cost_s = 0.95 * self._cost_s + 0.05 * cost_s if self._cost_s else cost_s
+            self._spent_s += cost_s
 
     def observed(self, batch: Batch) -> None:
         if self._sampled and (self._given is batch or not batch.counted):
@@ -98,7 +109,7 @@ class DataContentProbe(Probe):
 
     def collect(self) -> Values:
         if not self._sampled:
-            return self._shipped() if len(self._rows) >= SHIP else []
+            return self._shipped() if self._held >= SHIP else []
         if self._given is not None:
             self._hash(self._given, self._given.observation)
         self._sampled, self._given, self._at = False, None, 0.0
@@ -160,6 +171,7 @@ class DataContentProbe(Probe):
         return made
 
     def state_dict(self) -> dict[str, Any]:
+        self._hash_waiting()
         arrays = {n: torch.from_numpy(a.view(np.int64) if a.dtype == np.uint64 else a.copy())
                   for n, a in self.tally.state_dict(KEPT_SAMPLES).items()}  # fmt: skip
         return {
@@ -180,22 +192,44 @@ class DataContentProbe(Probe):
 
     def detach(self) -> None:
         self._rows, self._val_rows, self._given = [], [], None
+        self._waiting = WaitingSamples()
 
     # ------------------------------------------------------------------ inside
 
     def _shipped(self) -> Values:
-        rows, self._rows = self._rows, []
+        self._hash_waiting()
+        rows, self._rows, self._held = self._rows, [], 0
         return [("data/train_rows", torch.cat(rows))] if rows else []
 
     def _stride(self) -> int:
-        if self._spent_s < GRACE_S or not self._step_s:
+        """Steps from one hashed batch to the next."""
+        left = GRACE_S - self._spent_s
+        if not self._step_s or (self._epoch == 0 and left > (1 - START) * GRACE_S):
             return 1
-        return max(1, int(self._cost_s / (HASH_FRAC * self._step_s)))
+        planned = self._scene.facts.planned_steps
+        ahead = planned - self._batches if planned else self._batches  # not known: as many again as there were
+        allowed = HASH_FRAC * self._step_s + max(0.0, left) / max(1, ahead)
+        return max(1, math.ceil(self._cost_s / allowed))
 
-    def _hash(self, batch: Batch, seen: Observation | None) -> None:
-        rows = train_rows(batch, seen, self._epoch)
-        if rows is None:
+    def _hash(self, batch: Batch, seen: Observation | None, *, wait: bool = False) -> None:
+        samples = samples_of(batch, seen)
+        if samples is None:
             self._unhashable = True
-        else:
-            self._rows.append(rows)
-            self._pictures.see(batch.batch, rows[:, :3])
+            return
+        self._held += 1
+        if not (wait and self._waiting.take(samples)):
+            self._hash_waiting()
+            batch.keys = self._add(samples)
+        elif self._waiting.full:
+            self._hash_waiting()
+
+    def _hash_waiting(self) -> None:
+        samples = self._waiting.joined()
+        if samples is not None:
+            self._add(samples)
+
+    def _add(self, samples: Samples) -> Tensor:
+        rows = train_rows(samples, self._epoch)
+        self._rows.append(rows)
+        self._pictures.see(samples.inputs[0], rows[:, :3])
+        return rows[:, :3]

@@ -17,6 +17,8 @@ from lightning_diag.probes.domain_sums import wide
 from lightning_diag.probes.observer import are_tokens
 
 MAX_CLASSES = 1024
+FEW = 5  # samples of a class below which it says nothing of an input: one outlier would be all of its variance
+AGREES = 20  # samples a class, on average, from which mean inputs are compared with validation's
 FIRST = 5  # sampled batches before features are told; then after 10, 20, 40 ...
 
 
@@ -26,14 +28,15 @@ class DataFeatureProbe(Probe):
     signals = (
         "data/feature_mean", "data/feature_std", "data/feature_min", "data/feature_max", "data/feature_batches",
         "data/nonfinite_frac", "data/same_label", "data/same_label_chance", "data/target_mean", "data/target_std",
-        "data/class_r2", "data/val_agreement", "data/shift_match",
+        "data/class_r2", "data/class_r2_chance", "data/val_agreement", "data/shift_match",
     )  # fmt: skip
-    kept = ("_features", "_by_class", "_labels", "_batches", "_next")
+    kept = ("_features", "_by_class", "_by_chance", "_labels", "_batches", "_next")
 
     def attach(self, scene: Scene) -> dict[str, str]:
         self._normalized = normalizes_inputs(scene.module)
         self._features: Tensor | None = None
         self._by_class: Tensor | None = None
+        self._by_chance: Tensor | None = None  # the same with each batch's labels moved by one sample
         self._val_by_class: Tensor | None = None
         self._labels: Tensor | None = None
         self._values: Values = []
@@ -77,12 +80,14 @@ class DataFeatureProbe(Probe):
         if self._by_class is None:
             return []
         values: Values = [("data/class_r2", _explained(self._by_class))]
+        if self._by_chance is not None:
+            values.append(("data/class_r2_chance", _explained(self._by_chance).nan_to_num(0.0).max()))
         if self._val_by_class is not None and self._val_by_class.shape == self._by_class.shape:
             values.append(("data/val_agreement", _agreement(self._by_class, self._val_by_class)))
         return values
 
     def detach(self) -> None:
-        self._features = self._by_class = self._val_by_class = self._given = None
+        self._features = self._by_class = self._by_chance = self._val_by_class = self._given = None
 
     def _measure(self, batch: Batch) -> None:
         given = find_input(batch.batch)
@@ -114,9 +119,11 @@ class DataFeatureProbe(Probe):
         chance = (self._labels * (self._labels - 1)).sum() / (total * (total - 1)).clamp_min(1)
         self._values += [("data/same_label", share), ("data/same_label_chance", chance)]
         made = _sums_by_class(batch, target, classes)
-        if made is not None:
+        other = None if made is None else _sums_by_class(batch, target.roll(1), classes)
+        if made is not None and other is not None:
             fits = self._by_class is not None and self._by_class.shape == made.shape
             self._by_class = self._by_class + made if fits and self._by_class is not None else made
+            self._by_chance = self._by_chance + other if fits and self._by_chance is not None else other
 
 
 def _sums_by_class(batch: Batch, target: Tensor, classes: int) -> Tensor | None:
@@ -135,23 +142,28 @@ def _feature_values(sums: Tensor) -> Values:
 
 
 def _explained(sums: Tensor) -> Tensor:
-    """Share of each feature's variance that lies between the classes, ``(F,)``; NaN before 20 samples a class.
+    """Share of each feature's variance that lies between the classes, ``(F,)``; NaN before 5 samples a class.
 
     Eta squared adjusted for the number of classes: ``1 - (1 - eta2) (n - 1) / (n - K)``, 0 on average by chance.
+    Classes of fewer than 5 samples are left out.
     """
-    n, total, squares = sums[0], sums[1], sums[2]
-    count, classes = n.sum(0).clamp_min(1), n.shape[0]
+    n, total, squares = (sums * (sums[0] >= FEW)).unbind(0)
+    count, classes = n.sum(0).clamp_min(1), (n > 0).sum(0)
     mean = total.sum(0) / count
     whole = squares.sum(0) / count - mean.square()
     between = (n * (total / n.clamp_min(1) - mean).square()).sum(0) / count
     share = 1 - (1 - between / whole.clamp_min(1e-12)) * (count - 1) / (count - classes).clamp_min(1)
-    return torch.where((whole > 1e-12) & (count >= 20 * classes), share, torch.nan)
+    return torch.where((whole > 1e-12) & (classes > 1) & (count >= FEW * n.shape[0]), share, torch.nan)
 
 
 def _agreement(train: Tensor, val: Tensor) -> Tensor:
-    """Correlation of the classes' mean inputs on train with those on validation, over classes seen in both."""
+    """Correlation of the classes' mean inputs on train with those on validation, over classes seen in both.
+
+    NaN before 20 samples a class in training.
+    """
     means = [s[1] / s[0].clamp_min(1) for s in (train, val)]
     both = wide((train[0] > 0) & (val[0] > 0))
     centred = [(m - (m * both).sum(0) / both.sum(0).clamp_min(1)) * both for m in means]
     dot = (centred[0] * centred[1]).sum()
-    return dot / (centred[0].square().sum() * centred[1].square().sum()).sqrt().clamp_min(1e-12)
+    known = dot / (centred[0].square().sum() * centred[1].square().sum()).sqrt().clamp_min(1e-12)
+    return torch.where(train[0, :, 0].sum() >= AGREES * train.shape[1], known, torch.nan)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -14,41 +16,65 @@ from lightning_diag.probes.data_keys import chunks, hashed_tensors, sample_keys
 HALF = 2**24  # whole numbers below it are exact in float32
 
 
-def train_rows(batch: Batch, seen: Observation | None, epoch: int) -> Tensor | None:
-    """Return rows ``(B, 9)``; None where samples can't be told.
+class Samples(NamedTuple):
+    """What rows are made of, B samples.
+
+    Attributes:
+        inputs: tensors ``(B, ...)``.
+        target: integer labels ``(B,)``; None unknown.
+        logits: scores of the classes ``(B, K)``; None unknown.
+        ids: the user's own, ``(B,)``; None unknown.
+    """
+
+    inputs: tuple[Tensor, ...]
+    target: Tensor | None
+    logits: Tensor | None
+    ids: Tensor | None
+
+
+def samples_of(batch: Batch, seen: Observation | None) -> Samples | None:
+    """Return what is known of a training batch; None where samples can't be told."""
+    inputs = tuple(hashed_tensors(batch.batch))
+    if not inputs:
+        return None
+    target = find_target(batch.batch) if seen is None else seen.target
+    if target is not None and (target.shape != inputs[0].shape[:1] or target.is_floating_point()):
+        target = None
+    known = target is not None and seen is not None and seen.predicted is not None
+    ids = None if seen is None else seen.sample_id
+    return Samples(
+        inputs,
+        None if target is None else target.detach(),
+        seen.logits.detach() if known and seen is not None and seen.logits is not None else None,
+        ids.long() if ids is not None and ids.shape == inputs[0].shape[:1] else None,
+    )
+
+
+def train_rows(samples: Samples, epoch: int) -> Tensor:
+    """Return rows ``(B, 9)``.
 
     Columns: key in three parts, label, margin, best other label, epoch, id in two parts (NaN: not known).
     """
     with torch.no_grad():
-        parts = _parts(batch)
-        if parts is None:
-            return None
-        unknown = torch.full_like(parts[:, 0], torch.nan)
-        label, margin, other, ids = unknown, unknown, unknown, torch.stack([unknown, unknown], 1)
-        target = find_target(batch.batch) if seen is None else seen.target
-        if target is not None and target.shape == label.shape and not target.is_floating_point():
-            label = target.detach().to(parts)
-            if seen is not None and seen.predicted is not None and seen.logits is not None:
-                margin, other = kernels.margins(seen.logits, target)
-        if seen is not None and seen.sample_id is not None and seen.sample_id.shape == label.shape:
-            given = seen.sample_id.long()
-            ids = torch.stack([given % HALF, given.div(HALF, rounding_mode="floor")], 1).to(parts)
-        rest = torch.stack([label, margin, other, torch.full_like(label, float(epoch))], 1)
-        return torch.cat([parts, rest, ids], 1)
+        parts = chunks(sample_keys(samples.inputs))
+        made = parts.new_full((len(parts), 9), torch.nan)
+        made[:, :3], made[:, 6] = parts, float(epoch)
+        if samples.target is not None:
+            made[:, 3] = samples.target
+            if samples.logits is not None:
+                made[:, 4], made[:, 5] = kernels.margins(samples.logits, samples.target)
+        if samples.ids is not None:
+            made[:, 7], made[:, 8] = samples.ids % HALF, samples.ids.div(HALF, rounding_mode="floor")
+        return made
 
 
 def val_rows(batch: Batch, first: int) -> Tensor | None:
     """Return rows ``(B, 5)``: key in three parts, loader, position from ``first`` on; None where they can't be told."""
     with torch.no_grad():
-        parts = _parts(batch)
-        if parts is None:
+        tensors = hashed_tensors(batch.batch)
+        if not tensors:
             return None
+        parts = batch.keys = chunks(sample_keys(tensors))
         place = float(batch.loader) if isinstance(batch.loader, int) else 0.0
         at = torch.arange(first, first + len(parts), device=parts.device, dtype=parts.dtype)
         return torch.cat([parts, torch.stack([torch.full_like(at, place), at], 1)], 1)
-
-
-def _parts(batch: Batch) -> Tensor | None:
-    tensors = hashed_tensors(batch.batch)
-    batch.keys = chunks(sample_keys(tensors)) if tensors else None
-    return batch.keys

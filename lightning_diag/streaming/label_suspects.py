@@ -7,11 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_diag.streaming.margin_fit import fit
 from lightning_diag.streaming.sample_ledger import Margins, SampleLedger, joined
 
 DEPTH = 0.5  # a label is suspected when its mean margin lies this much of a usual one below zero
 SHOWN = 50  # samples named in findings
 LISTED = 1000  # samples that a list of suspects holds at most
+AGAIN = 0.3  # share of the samples that must have come twice: of augmented ones hardly any does
 IGNORED = 0.8  # share of a label's samples from which the network ignores that class, which says nothing of its labels
 
 
@@ -19,12 +21,16 @@ class Noise(NamedTuple):
     """What the margins say of the labels.
 
     Attributes:
-        frac: share of labels that are probably wrong.
+        frac: share of labels whose margin is deep.
         samples: samples that estimate is of.
         depth: share of the negative mean margins that are deep: near 1 where labels are wrong, low where samples are
             hard.
         margin: median mean margin of labels the network agrees with: how sure it is.
         seen: margins a sample, on average.
+        rate: share of labels in the lower of two fitted components (:func:`~.margin_fit.fit`).
+        error: its standard error.
+        low: mean of that component, in usual margins.
+        high: mean of the other one.
     """
 
     frac: float
@@ -32,6 +38,10 @@ class Noise(NamedTuple):
     depth: float
     margin: float
     seen: float
+    rate: float
+    error: float
+    low: float
+    high: float
 
 
 class LabelSuspects:
@@ -60,7 +70,7 @@ class LabelSuspects:
     def look(self, ledger: SampleLedger) -> tuple[Noise | None, tuple[str, ...]]:
         """Return the estimate and the most suspicious samples' names; None before samples were seen often enough."""
         seen = ledger.margins(2)
-        if len(seen.key) < 200 or len(seen.key) < 0.5 * len(ledger):
+        if len(seen.key) < 200 or len(seen.key) < AGAIN * len(ledger):
             return None, ()
         agreed = seen.mean[seen.mean > 0]
         if len(agreed) < 20:
@@ -74,7 +84,8 @@ class LabelSuspects:
             seen.key[order], seen.label[order], seen.mean[order], seen.counts[order], seen.other[order], seen.own[order]
         )
         depth = float(wrong.sum()) / max(1.0, float((seen.mean < 0).sum()))
-        noise = Noise(float(wrong.mean()), float(len(wrong)), depth, self.usual, float(seen.counts.mean()))
+        parts = fit(seen.mean, self.usual)
+        noise = Noise(float(wrong.mean()), float(len(wrong)), depth, self.usual, float(seen.counts.mean()), *parts)
         return noise, tuple(self.name(at) for at in range(min(SHOWN, len(order))))
 
     def name(self, at: int) -> str:

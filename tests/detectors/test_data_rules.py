@@ -36,6 +36,7 @@ def severities(found: list[Finding]) -> set[str]:
 
 LEARNED = {"loss/relative": 0.1, "loss/level": 0.2}
 LOST = {"loss/relative": 1.0, "loss/level": 2.3, "loss/best": 2.3}
+APART = {"data/noise_rate": 0.06, "data/noise_error": 0.005, "data/noise_low": -1.2, "data/noise_high": 0.9}
 PADDED = {"data/padding_told_by": 1, "data/padding_beyond_frac": 0.2, "data/sequence_length": 64}
 NOISE = {"data/noise_frac": 0.12, "data/noise_samples": 1000, "data/noise_depth": 0.8, "data/noise_margin": 2.0}
 
@@ -63,6 +64,12 @@ NOISE = {"data/noise_frac": 0.12, "data/noise_samples": 1000, "data/noise_depth"
         ),
         ("DataLabelNoise", NOISE, {"warning"}),
         ("DataLabelNoise", {**NOISE, "data/noise_depth": 0.3}, set()),
+        ("DataLabelNoise", {**NOISE, **APART, "data/noise_depth": 0.3}, {"info"}),
+        ("DataLabelNoise", {**NOISE, **APART, "data/noise_rate": 0.15}, {"warning"}),
+        ("DataLabelNoise", {**NOISE, **APART, "data/noise_error": 0.02, "data/noise_depth": 0.3}, set()),
+        ("DataLabelNoise", {**NOISE, **APART, "data/noise_low": -0.5, "data/noise_depth": 0.3}, set()),
+        ("DataLabelNoise", {**NOISE, **APART, "data/noise_high": 0.3, "data/noise_depth": 0.3}, set()),
+        ("DataLabelNoise", {**NOISE, **APART, "data/noise_margin": 0.3}, set()),
         ("DataLabelNoise", {**NOISE, "data/noise_margin": 0.3}, set()),
         ("DataLabelNoise", {**NOISE, "data/noise_frac": 0.6}, set()),  # the network is wrong, not the labels
         ("DataLabelNoise", {**NOISE, "loss/relative": 1.5}, set()),
@@ -86,6 +93,9 @@ NOISE = {"data/noise_frac": 0.12, "data/noise_samples": 1000, "data/noise_depth"
         ("DataGiveawayFeature", {"data/class_r2": [0.3] * 30 + [0.99]}, {"warning"}),
         ("DataGiveawayFeature", {"data/class_r2": [0.3, 0.94, 0.93, 0.5]}, set()),
         ("DataGiveawayFeature", {"data/class_r2": [0.99] * 20}, set()),
+        ("DataGiveawayFeature", {"data/class_r2": [0.3] * 30 + [0.99], "data/class_r2_chance": 0.3}, {"warning"}),
+        ("DataGiveawayFeature", {"data/class_r2": [0.3] * 30 + [0.98], "data/class_r2_chance": 0.4}, set()),
+        ("DataGiveawayFeature", {"data/class_r2": [0.3] * 30 + [1.0], "data/class_r2_chance": 0.9}, set()),
         ("DataClassNeverTarget", {"class/train_support": [40, 0, 40], "class/support": [5, 5, 5]}, {"warning"}),
         ("DataClassNeverTarget", {"class/train_support": [40, 0, 40], "class/support": [5, 0, 5]}, {"info"}),
         ("DataAlikeSequences", {"data/alike_frac": 1}, {"warning"}),

@@ -131,6 +131,14 @@ def test_label_noise_is_found_by_half_time_and_the_suspects_are_wrong(net: str, 
     assert sum(key in case.wrong for key in outcome.suspects) >= 40
 
 
+def test_label_noise_is_found_within_the_default_budget(tmp_path: Path) -> None:
+    case = build("label noise 15 %", "digits", seed=3)
+    outcome = trained(case, "mlp", 12, 3, tmp_path)  # steps of a few milliseconds: hardly any is sampled
+    found = of(outcome, "data/label-noise")
+    assert str(found.severity) == "warning"
+    assert abs(float(found.evidence["value"]) - 0.15) < 4 * float(found.evidence["error"])
+
+
 @pytest.mark.parametrize("net", ["mlp", "norm-first"])
 @pytest.mark.parametrize("name", TWINS)
 def test_a_healthy_twin_is_quiet(name: str, net: str, tmp_path: Path) -> None:
