@@ -15,5 +15,6 @@
     digest              which measuring code made a record
     harm                was the run really harmed? measured against the healthy twin of the same seed
     replay  outcome  score   detectors over the records; recall, false alarms, delay, place, cause
+    versus              two versions of the rules over the same records
     tables              Markdown
 """

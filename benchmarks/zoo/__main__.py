@@ -38,6 +38,9 @@ def _parser() -> argparse.ArgumentParser:
                 "--trainproof", type=Path, help="with --peers: trainproof's command, of its own environment"
             )
             sub.add_argument("--provisional", action="store_true", help="label groups with too few seeds by size")
+            sub.add_argument("--save", type=Path, help="keep what counts of each run in this JSON file")
+            sub.add_argument("--before", type=Path, help="such a file of other rules over the same records: compare")
+            sub.add_argument("--held", type=int, nargs="*", default=[], help="with --before: seeds that chose no limit")
             sub.add_argument("--runs", action="store_true", help="print every miss and false alarm")
     return parser
 
@@ -66,6 +69,7 @@ def main(argv: list[str] | None = None) -> int:
         from benchmarks.zoo.score import score
 
         how = {"runs": args.runs, "jobs": args.jobs, "provisional": args.provisional, "scores": args.scores}
+        how |= {"save": args.save, "before": args.before, "held": args.held}
         text = score(todo, args.cache, **how, peers=args.peers, program=args.trainproof)
         print(text)
         if args.out is not None:

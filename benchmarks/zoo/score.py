@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.zoo import versus
 from benchmarks.zoo.comparison import comparison, said
 from benchmarks.zoo.detectors import shipped_rules
 from benchmarks.zoo.digest import package_digest
@@ -56,15 +57,22 @@ def outcomes(results: Results, cache: Path, jobs: int = 2, *, provisional: bool 
 
 def score(
     chosen: Sequence[Config], cache: Path, *, runs: bool = False, jobs: int = 2, provisional: bool = False,
-    scores: Path | None = None, peers: bool = False, program: Path | None = None,
+    scores: Path | None = None, peers: bool = False, program: Path | None = None, save: Path | None = None,
+    before: Path | None = None, held: Sequence[int] = (),
 ) -> str:  # fmt: skip
-    """The whole sheet as Markdown; ``scores`` takes each rule's figures as JSON, ``peers`` adds the other tools."""
+    """The whole sheet as Markdown.
+
+    ``scores`` takes each rule's figures as JSON, ``peers`` adds the other tools; ``save`` keeps what counts of a run,
+    ``before`` compares with such a file, ``held`` are the seeds that chose no limit.
+    """
     results = load_all(cache, chosen)
     found = outcomes(results, cache, jobs, provisional=provisional)
     if not found:
         raise SystemExit(f"no records under {cache}: run `python -m benchmarks.zoo run` first")
     if scores is not None:
         scores.write_text(json.dumps(figures(found), indent=1) + "\n")
+    if save is not None:
+        versus.save(found, save)
     head = [PROVISIONAL] if provisional else []
     parts = [
         _head(found, chosen, results),
@@ -75,6 +83,8 @@ def score(
         "## Recall against severity\n\n" + severity_table(found),
         "## Alarms on healthy and benign runs\n\n" + quiet_table(found),
     ]
+    if before is not None:
+        parts.insert(1, "## Before and after\n\n" + versus.versus(found, before, held))
     if peers:
         records = [cache / o.config.name / results[o.config]["record"] for o in found]
         parts.insert(3 + len(head), "## Other tools\n\n" + comparison(found, said(found, records, jobs, program)))

@@ -20,17 +20,13 @@ class Doing:
 
     ``suffers`` when the loss should be below 0.9 times chance by now and isn't, or when validation is no better than
     that.
-
-    Args:
-        sure: see :class:`Consequence`.
     """
 
-    def __init__(self, *, sure: bool = False) -> None:
-        self._sure = sure
+    def __init__(self) -> None:
         self._reset()
 
     def _reset(self) -> None:
-        self.loss = Consequence(sure=self._sure)
+        self.loss = Consequence()
         self.val = math.nan  # newest validation loss over chance
 
     def see(self, reading: Reading) -> None:

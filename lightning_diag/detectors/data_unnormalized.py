@@ -86,7 +86,7 @@ class DataUnnormalized(Detector):
         super().__init__()
 
     def _reset(self) -> None:
-        self._doing = Doing(sure=True)
+        self._doing = Doing()
         self._targets = [0.0, 0.0, 0.0]  # sampled batches, sum of their means, sum of their mean squares
 
     def update(self, reading: Reading) -> Finding | None:

@@ -14,6 +14,7 @@ from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
 
 SETTLED = 0.25  # share of the plan after which a gap alone counts
+BY_HEART = 0.99  # train accuracy from which the training set is learned by heart
 SURE = 6.0  # binomial errors of the validation accuracy that it must exceed
 
 
@@ -39,13 +40,15 @@ class FitOverfitting(Detector):
             140 healthy short trainings ended at 0.14 or less.
         evals: validations in a row that must agree; higher = later, quieter. Default 3.
         min_rise: rise of the validation loss over its best, as a share of it; higher = later. Default 0.1.
+        note: gap that is noted where the training set is learned by heart (99 % right); higher = fewer notes. Default
+            0.07: more data would help.
 
     Fires when:
         a warning when memorized and the validation accuracy is worse, or the gap is there and the validation loss is
         worse, or only losses are known and the loss is worse, or the gap alone is there by more than 6 binomial errors
         in all of the last ``evals`` after a quarter of the plan (what is learned there does not carry over). Info when
         only the loss is worse while accuracy is not (the model grows too sure of itself, its decisions are no worse),
-        or when only the gap is there, smaller or earlier.
+        or when only the gap is there, smaller or earlier, or above ``note`` with the training set learned by heart.
         Not judged with several optimizers or manual optimization, nor before ``evals`` validations; whether validation
         is worse than its best not before two more.
 
@@ -82,10 +85,11 @@ class FitOverfitting(Detector):
     title: ClassVar[str] = "Overfitting"
     resolve_after: ClassVar[int | None] = 3
 
-    def __init__(self, gap: float = 0.15, evals: int = 3, min_rise: float = 0.1) -> None:
+    def __init__(self, gap: float = 0.15, evals: int = 3, min_rise: float = 0.1, note: float = 0.07) -> None:
         self.gap = number("gap", gap, 0, 1)
         self.evals = whole("evals", evals, 1, 50)
         self.min_rise = number("min_rise", min_rise, 0)
+        self.note = number("note", note, 0, 1)
         super().__init__()
 
     def _reset(self) -> None:
@@ -111,7 +115,7 @@ class FitOverfitting(Detector):
         try:
             one_objective(reading)
             self._gather(reading)
-            if not self._settled and not self._gapped:
+            if not self._settled and not self._gapped(self.gap):
                 raise NotMeasurable(f"needs {self.evals + 2} validations")
         except NotMeasurable as reason:
             self._why = str(reason)
@@ -134,11 +138,11 @@ class FitOverfitting(Detector):
         if loss is not None and math.isnan(self._unit):
             self._unit = abs(loss)
         if accuracy is not None:
-            passed = self._accuracy - accuracy > max(self.gap, 4 * _error(reading, accuracy))
+            passed = self._accuracy - accuracy > 4 * _error(reading, accuracy)
             self._gaps = [*self._gaps, self._accuracy - accuracy if passed else 0.0][-self.evals :]
 
     def _judge(self, reading: Reading) -> Finding | None:
-        gapped = self._gapped
+        gapped = self._gapped(self.gap)
         if not self._settled:
             return self._gap(reading)
         chance = reading.facts.chance_loss or self._unit
@@ -154,19 +158,17 @@ class FitOverfitting(Detector):
                 return self._finding(reading, "loss", loss, Severity.WARNING, "")
             why = ", but the accuracy is no worse: the model is too sure of itself, its decisions still hold"
             return self._finding(reading, "loss", loss, Severity.INFO, why)
-        if gapped:
-            return self._gap(reading)
-        return None
+        by_heart = self._accuracy >= BY_HEART and self._gapped(self.note)
+        return self._gap(reading) if gapped or by_heart else None
 
     @property
     def _settled(self) -> bool:
         """Whether there were enough validations to know what the best is."""
         return max(self._loss.count, self._error.count) >= self.evals + 2
 
-    @property
-    def _gapped(self) -> bool:
-        """Whether train accuracy was far above validation accuracy at each of the last validations."""
-        return len(self._gaps) == self.evals and min(self._gaps) > 0
+    def _gapped(self, limit: float) -> bool:
+        """Whether train accuracy was surely and by so much above validation accuracy at each of the last ones."""
+        return len(self._gaps) == self.evals and min(self._gaps) > limit
 
     def _falls(self, name: str) -> bool:
         """Whether the training level is below what it was at the best validation."""
@@ -196,13 +198,14 @@ class FitOverfitting(Detector):
 
     def _gap(self, reading: Reading) -> Finding:
         late = reading.progress is not None and reading.progress >= SETTLED
+        limit = self.gap if self._gapped(self.gap) else self.note
         sure = min(self._gaps) > max(self.gap, SURE * _error(reading, 1 - self._error.last[-1]))
         return self.found(
             reading,
             Severity.WARNING if late and sure else Severity.INFO,
             f"The train accuracy {self._accuracy:.3g} is {self._gaps[-1]:.3g} above the validation accuracy (limit "
-            f"{self.gap:g}), which has not become worse so far.",
-            evidence={"value": self._gaps[-1], "limit": self.gap, "best_step": self._error.best_step},
+            f"{limit:g}), which has not become worse so far.",
+            evidence={"value": self._gaps[-1], "limit": limit, "best_step": self._error.best_step},
             advice=_advice(self._error.best_step, calibration=False),
         )
 

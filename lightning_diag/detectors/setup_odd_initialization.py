@@ -38,8 +38,8 @@ class SetupOddInitialization(Detector):
 
     Fires when:
         at the first step (info: pretrained and zero-initialized layers are odd on purpose); a warning when the loss
-        still stands above ``stuck`` times chance after 2 % of the plan (60 to 1,000 steps; 30 when R > 0.97) with the
-        learning rate up, where chance is known.
+        still stands above ``stuck`` times chance after 2 % of the plan (60 to 1,000 steps) with the learning rate up,
+        where chance is known.
 
     False alarms:
         On the development set of the fault zoo the note came in none of 128 healthy and 1 of 93 benign runs, the
@@ -78,7 +78,7 @@ class SetupOddInitialization(Detector):
     def _reset(self) -> None:
         self._looked = False
         self._odd: dict[str, Any] = {}  # the note, as it was said
-        self._run = Consequence(sure=True)
+        self._run = Consequence()
 
     def update(self, reading: Reading) -> Finding | None:
         """Judge the first weights, then what becomes of a run that has odd ones."""

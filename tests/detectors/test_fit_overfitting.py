@@ -92,6 +92,20 @@ def test_a_gap_alone_warns_when_it_is_sure_and_settled() -> None:
     assert min(step for step, f in news if f.severity == Severity.WARNING) >= 250
 
 
+def test_a_training_set_learned_by_heart_is_a_note() -> None:
+    val, right = 0.6 + np.exp(-np.arange(EVALS) / 2), np.full(EVALS, 0.9)
+    news = watch(FitOverfitting(), run(val, right, np.full(EVALS, 1.0)))
+    assert worst(news) == Severity.INFO and news[0][1].evidence["limit"] == 0.07
+    assert watch(FitOverfitting(), run(val, right, np.full(EVALS, 0.98))) == []
+    assert watch(FitOverfitting(), run(val, right + 0.05, np.full(EVALS, 1.0))) == []
+
+
+def test_a_sure_gap_needs_three_validations() -> None:
+    val, right = 0.6 + np.exp(-np.arange(EVALS) / 2), np.full(EVALS, 0.7)
+    news = watch(FitOverfitting(), run(val, right, np.full(EVALS, 0.99)))
+    assert [(step, f.severity) for step, f in news] == [(150, Severity.INFO), (250, Severity.WARNING)]
+
+
 def test_a_gap_within_six_errors_or_without_a_plan_is_info() -> None:
     val, (accuracy, train_accuracy) = 0.6 + np.exp(-np.arange(EVALS) / 2), accuracies()
     assert worst(watch(FitOverfitting(), run(val, accuracy, train_accuracy, samples=80))) == Severity.INFO
