@@ -26,8 +26,9 @@ _EVIDENCE = {
     "in_a_row": "times in a row", "level": "loss level", "best": "best level", "shrink": "shortened by",
     "weakest_log10": "weakest update (log10)", "clip_val": "clipping limit", "wait_s": "wait (s)",
     "batch_s": "batch (s)", "delay_s": "delay (s)", "num_workers": "loader workers", "cpus": "CPUs",
+    "batch_idx": "batch of the epoch", "in_last_20": "in the last 20", "low": "at least", "high": "at most",
 }  # fmt: skip
-_UNTOLD = frozenset({"chance_known", "regression", "classification"})  # flags for programs
+_UNTOLD = frozenset({"chance_known", "regression", "classification", "measure", "source_held_out"})  # for programs
 _STATUS = {"open": "still there", "worsening": "getting worse", "resolved": "resolved"}
 
 

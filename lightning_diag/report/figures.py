@@ -24,6 +24,7 @@ THIN = 6  # others that are drawn one by one: of fewer a band says nothing
 NEAR = 100  # steps on each side of the onset in the close view
 SHORT = 0.03  # a finding that held for less than this share of the run opens in the close view
 TRIALS = "sanity/fit_loss"
+DIFFERENCES = ("domains/gap", "domains/gap-widening")  # their value lies between two lines
 SAME = 0.05  # evidence and curve count as the same quantity when they differ by less
 
 
@@ -77,7 +78,9 @@ def _scalar_figure(finding: Finding, got: Gathered, signals: tuple[str, ...], ne
     main = got.series[signals[0]]
     value = value_at(main.steps, main.values, finding.first_step)
     say = percent if is_share(signals[0]) else number
-    said = f"{title_of(signals[0])} at step {finding.first_step:,}: {say(value)}." if value is not None else ""
+    lost = any(first <= finding.first_step <= last for first, last in main.bad)
+    told = "not finite" if lost else say(value) if value is not None else ""
+    said = f"{title_of(signals[0])} at step {finding.first_step:,}: {told}." if told else ""
     limits = _limits(finding, [(x, lines[0].values) for x, lines in tables])
     if got.facts.chance_loss and finding.rule in ("loss/not-learning", "loss/bad-start", "loss/plateau"):
         limits.append((got.facts.chance_loss, "chance"))
@@ -145,7 +148,12 @@ def _others(columns: Columns, rows: list[int], index: NDArray[np.intp], label: s
 def _limits(finding: Finding, drawn: list[tuple[Floats, Floats]]) -> list[tuple[float, str]]:
     """The rule's limit, where the rule's value is what is drawn at its step: else it would be a line in other units."""
     value, limit = (finding.evidence.get(key) for key in ("value", "limit"))
-    if is_growth(finding) or not isinstance(value, (int, float)) or not isinstance(limit, (int, float)):
+    if (
+        is_growth(finding)
+        or finding.rule in DIFFERENCES
+        or not isinstance(value, (int, float))
+        or not isinstance(limit, (int, float))
+    ):
         return []
     for steps, values in drawn:
         at = np.searchsorted(steps, [finding.first_step, finding.step])

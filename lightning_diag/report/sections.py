@@ -25,6 +25,8 @@ HIDDEN = frozenset(
 HIDDEN_GROUPS = ("chance/", "origin/")
 AS_LINES = ("group", "domain", "optimizer")  # axes with few rows
 MAX_OTHER = 60
+RUNNING = ("accuracy/train",)  # means that keep 0.9 of the past at each sample ...
+SETTLED = 20  # ... and after so many have forgotten 88 % of the first
 SPARSE = 0.1  # share of the run without a sample at its end that is pointed out
 
 
@@ -84,7 +86,7 @@ def _loss(got: Gathered, columns: Mapping[str, Columns], findings: Sequence[Find
     drawn = [loss_chart(got)]
     for title, curve in _CURVES:
         clipped = got.facts.clip_val is not None
-        signals = [signal for signal in curve if clipped or signal != "grad/norm_after_clip"]
+        signals = [s for s in curve if (clipped or s != "grad/norm_after_clip") and not (s in RUNNING and _few(s, got))]
         chart = line_chart(signals, got, columns, "low", BUCKETS // 2)
         if chart is not None:
             chart.title = title
@@ -98,14 +100,19 @@ def _loss(got: Gathered, columns: Mapping[str, Columns], findings: Sequence[Find
     return section
 
 
+def _few(signal: str, got: Gathered) -> bool:
+    """Whether a running mean is still little else than the run's first samples."""
+    return signal in got.series and len(got.series[signal]) < SETTLED
+
+
 def _sparse(got: Gathered) -> str:
     """Why most lines end before the run does, where they do."""
     sampled = got.series.get("system/interval_steps")
     if sampled is None or not len(sampled) or got.last_step - sampled.steps[-1] < SPARSE * got.last_step:
         return ""
     return (
-        f"After step {int(sampled.steps[-1]):,} only losses and validation were taken: the next sample was "
-        f"{int(sampled.values[-1]):,} steps away, as the budget demands of steps that short."
+        f"After step {int(sampled.steps[-1]):,} only losses and validation were taken: on steps this short another "
+        "sample would have cost more than the budget allows."
     )
 
 

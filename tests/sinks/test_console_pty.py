@@ -38,7 +38,7 @@ diag = Diagnostics(run_dir=Path(sys.argv[2]) / "run", strict=True, every_n_steps
 fit(Classifier(lr=1.0), [diag, bar], Path(sys.argv[2]), steps=120, enable_progress_bar=True)
 """
 HEAD = re.compile(r"lightning_diag (INFO|WARNING|CRITICAL|resolved|Healthy)")
-BAR = {"tqdm": re.compile(r"^Epoch \d+: .*it/s"), "rich": re.compile(r"^Epoch \d+/\d+ .*it/s")}
+BAR = {"tqdm": re.compile(r"^Epoch \d+: .*it/s"), "rich": re.compile(r"^Epoch \d+/-?\d+ .*it/s")}
 
 
 def on_a_terminal(*command: str, **environment: str) -> str:

@@ -99,7 +99,7 @@ LD.lines = (() => {
 
     function vertical(u, low, high) {
       if (low === null || low === undefined) return [0, 1];
-      if (low === high && (low === 0 || spec.percent)) return [Math.min(0, low), Math.max(1, high)];
+      if (low === high && low >= 0 && (low === 0 || spec.percent)) return [0, 1.25 * Math.max(high, ...spec.limits.map((l) => l.y)) || 1];
       if (spec.zero) return [0, 1.1 * Math.max(high, ...spec.limits.map((l) => l.y), 1e-9)];
       return uPlot.rangeNum(low, cut && high > spec.cut ? Math.max(spec.cut, low + 1e-9) : high, 0.1, true);
     }
