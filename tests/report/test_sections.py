@@ -52,3 +52,29 @@ def test_what_only_detectors_need_is_left_out_and_strangers_are_shown() -> None:
     found = made(gather([Reading(1, 0, values)], Facts()))
     assert [chart.title for chart in found["other"].more] == ["Mine flow"]
     assert [chart.title for chart in found["classes"].more] == ["Share of the validation samples"]
+
+
+def sampled(steps: int, every: int, until: int) -> Gathered:
+    """Losses of every step, a sample now and then until some step."""
+    sample = {"accuracy/train": 0.5, "accuracy/val": 0.6, "system/interval_steps": every, "system/overhead_frac": 0.05}
+    return gather(
+        [
+            Reading(i, 0, {"loss/train": 1.0} | (sample if i <= until and i % every == 1 else {}))
+            for i in range(1, steps + 1)
+        ],
+        Facts(),
+    )
+
+
+def test_where_lines_end_early_and_cost_is_over_budget_a_note_says_why() -> None:
+    early = made(sampled(200, 10, 100), 0.01)
+    assert "After step 91 only losses and validation were taken" in early["loss"].note
+    assert "The first samples come before their cost is known" in early["cost"].note
+    whole = made(sampled(200, 10, 200), 0.1)
+    assert "After step" not in whole["loss"].note and "before their cost" not in whole["cost"].note
+
+
+def test_a_running_mean_is_drawn_once_it_has_forgotten_its_start() -> None:
+    for every, lines in ((20, 1), (5, 2)):
+        chart = made(sampled(200, every, 200))["loss"].charts[-1]
+        assert chart.title == "Accuracy" and len(getattr(chart, "tables")) == lines  # noqa: B009
