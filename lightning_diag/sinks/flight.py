@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
 
 from lightning_diag.diagnosis import Diagnosis
 from lightning_diag.errors import ConfigurationError, RecordError
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
-from lightning_diag.record.flight import FLIGHT, event_line, step_line
+from lightning_diag.record.flight import FLIGHT, event_line, flights, step_line
 from lightning_diag.sinks._append import AppendFile
 from lightning_diag.sinks.base import RunInfo, Sink
 
@@ -20,7 +21,8 @@ class FlightSink(Sink):
     The first finding of warning or worse begins a recording, and the first critical one another, where it comes after
     the end of the first. ``flight.jsonl`` then holds every reading of these steps with all its values (also those that
     a replay could make again), batch index and sample ids where the batches hold ids; no tensors. A run without a
-    warning has no such file. Read it with :func:`lightning_diag.record.flights`.
+    warning has no such file. A run that goes on from a checkpoint made during a recording goes on with it. Read it with
+    :func:`lightning_diag.record.flights`.
 
     Args:
         before: training steps kept in memory; higher = more of the time before. Default 50.
@@ -68,6 +70,17 @@ class FlightSink(Sink):
         self._release()
         self._reset()
         self._run = run
+        if run.resumed_step is not None and run.run_dir is not None:
+            self._go_on(run.run_dir, run.resumed_step)
+
+    def _go_on(self, folder: Path, step: int) -> None:
+        """Take up what had been recorded, or was under way, at the step of the checkpoint."""
+        before = flights(folder)
+        begun = [flight for flight in before if max(flight.until - self.after, flight.event.step) <= step]
+        self._worst = max((flight.event.severity for flight in begun), default=self._worst)
+        if begun and begun[-1] is before[-1] and begun[-1].until > step:
+            self._until = begun[-1].until
+            self._file = AppendFile(folder / FLIGHT)
 
     def reading(self, reading: Reading) -> None:
         """Keep one, or write it."""
@@ -98,7 +111,7 @@ class FlightSink(Sink):
         except OSError as error:
             raise RecordError(f"{folder} can't be made: {error}") from error
         self._file = AppendFile(folder / FLIGHT)
-        self._file.write(event_line(finding) + b"".join(map(self._line, self._recent)))
+        self._file.write(event_line(finding, self._until) + b"".join(map(self._line, self._recent)))
 
     def close(self, diagnosis: Diagnosis) -> None:
         """Close the file."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -39,14 +41,16 @@ class Net(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), 0.01)
 
 
-def recorded(tmp_path: Path, **options: Any) -> Flight:
+def recorded(
+    tmp_path: Path, *, callbacks: Sequence[pl.Callback] = (), ckpt_path: Path | None = None, **options: Any
+) -> Flight:
     """The first recording of a run whose loss is not a number at step :data:`BAD`."""
     diag = Diagnostics(run_dir=tmp_path / "run", **options)
     trainer = pl.Trainer(
         max_steps=200, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, callbacks=[diag], default_root_dir=tmp_path,
+        enable_model_summary=False, callbacks=[diag, *callbacks], default_root_dir=tmp_path,
     )  # fmt: skip
-    trainer.fit(Net(), DataLoader(Named(), batch_size=4))
+    trainer.fit(Net(), DataLoader(Named(), batch_size=4), ckpt_path=ckpt_path)
     return flights(tmp_path / "run")[0]
 
 
@@ -63,3 +67,28 @@ def test_the_batch_and_the_samples_of_a_bad_step(tmp_path: Path) -> None:
 def test_auto_samples_the_steps_after_it_one_by_one(tmp_path: Path) -> None:
     sampled = [r.step for r in recorded(tmp_path, budget=1e-4).readings if "grad/norm" in r.values]
     assert set(range(BAD + 2, BAD + 18)) <= set(sampled)
+
+
+class Stop(pl.Callback):
+    """Saves a checkpoint after one step and breaks off after a later one."""
+
+    def __init__(self, path: Path, save: int, stop: int) -> None:
+        self.path, self.save, self.stop = path, save, stop
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.global_step == self.save:
+            trainer.save_checkpoint(self.path)
+        if trainer.global_step == self.stop:
+            raise RuntimeError("stopped")
+
+
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint")
+@pytest.mark.parametrize("stop", [BAD + 8, BAD + 12])
+def test_a_run_that_broke_off_in_a_recording_goes_on_with_it(tmp_path: Path, stop: int) -> None:
+    path = tmp_path / "middle.ckpt"
+    with pytest.raises(RuntimeError, match="stopped"):
+        recorded(tmp_path, every_n_steps=1000, callbacks=[Stop(path, BAD + 8, stop)])
+    assert [r.step for r in flights(tmp_path / "run")[0].readings if r.stage == "train"][-1] == stop
+    flight = recorded(tmp_path, every_n_steps=1000, ckpt_path=path)
+    assert [r.step for r in flight.readings if r.stage == "train"] == list(range(BAD - 49, BAD + 21))
+    assert len(flights(tmp_path / "run")) == 1 and flight.samples.keys() == set(range(BAD - 49, BAD + 21))

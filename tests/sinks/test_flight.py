@@ -112,3 +112,36 @@ def test_copies_start_empty_and_arguments_are_checked(tmp_path: Path) -> None:
         assert (other.before, other.after, len(other._recent)) == (10, 5, 0)
     with pytest.raises(ConfigurationError, match="before"):
         FlightSink(before=0)
+
+
+def resumed(tmp_path: Path, step: int, events: dict[int, Finding], steps: int = 200) -> None:
+    sink = FlightSink(10, 5)
+    sink.open(RunInfo(tmp_path, "run", resumed_step=step))
+    for now in range(step + 1, steps + 1):
+        sink.block([reading(now)])
+        if now in events:
+            sink.finding(events[now])
+    sink.close(Diagnosis())
+
+
+@pytest.mark.parametrize("stopped", [52, 53, 55])
+def test_a_recording_that_was_interrupted_is_gone_on_with(tmp_path: Path, stopped: int) -> None:
+    """Checkpoint at 52, the run broke off there or some steps later: nothing is missing and no step is there twice."""
+    recorded(tmp_path, {50: finding(50)}, steps=stopped)
+    resumed(tmp_path, 52, {100: finding(100)})  # one long run would not have recorded the second warning either
+    (flight,) = flights(tmp_path)
+    assert [r.step for r in flight.readings] == list(range(41, 56)) and flight.until == 55
+
+
+def test_a_recording_that_began_after_the_checkpoint_stays(tmp_path: Path) -> None:
+    recorded(tmp_path, {50: finding(50)}, steps=53)
+    resumed(tmp_path, 45, {50: finding(50)})
+    first, second = flights(tmp_path)
+    assert [r.step for r in first.readings] == list(range(41, 54))
+    assert [r.step for r in second.readings] == list(range(46, 56))
+
+
+def test_a_critical_finding_after_a_resume_gets_its_own(tmp_path: Path) -> None:
+    recorded(tmp_path, {50: finding(50)})
+    resumed(tmp_path, 150, {160: finding(160, Severity.CRITICAL)})
+    assert [f.event.step for f in flights(tmp_path)] == [50, 160]
