@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from lightning_diag._by_optimizer import ByOptimizer, update_ratios
 from lightning_diag.detectors.base import Detector
 from lightning_diag.diagnosis import Coverage, Diagnosis, diagnose
 from lightning_diag.errors import ConfigurationError, NotMeasurable
@@ -79,6 +80,7 @@ class Judge:
         for detector in self.detectors.values():
             detector._reset()
         self._health = LossHealth()
+        self._apart = ByOptimizer()
         self._open: dict[str, Finding] = {}
         self._told: dict[str, Finding] = {}
         self._calm: dict[str, int] = {}
@@ -122,6 +124,13 @@ class Judge:
                 made["class/error"] = 1 - right / np.where(support > 0, support, np.nan)
         if "loss/train" in values:
             made.update(self._health.update(float(values["loss/train"]), reading.facts.chance_loss))
+            if (
+                reading.facts.competing
+            ):  # losses that need not fall: neither their best nor how far they fell says a thing
+                made.pop("loss/best", None)
+                made.pop("loss/relative", None)
+        if "grad/optimizer_norm" in values:
+            made.update(update_ratios(reading))
         if not made:
             return reading
         # dataclasses.replace costs twice as much, and this runs at every step
@@ -134,7 +143,7 @@ class Judge:
         changes: list[Finding] = []
         for rule, detector in self._woken(reading):
             try:
-                found = detector.update(reading)
+                found = self._apart.update(detector, reading) if detector.by_optimizer else detector.update(reading)
             except NotMeasurable as reason:
                 reasons[rule] = str(reason)
                 continue
@@ -203,6 +212,7 @@ class Judge:
             "reasons": dict(self._reasons),
             "failed": dict(self._failed),
             "health": self._health.state_dict(),
+            "by_optimizer": self._apart.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -218,6 +228,7 @@ class Judge:
         self._failed = dict(state.get("failed", {}))
         self._wakes.clear()
         self._health.load_state_dict(state.get("health", {}))
+        self._apart.load_state_dict(state.get("by_optimizer", {}), self.detectors)
 
 
 def _is_news(told: Finding | None, now: Finding) -> bool:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Value = NDArray[np.float64]
 STAGES = ("train", "validation", "end")
-LEARNED = ("task", "loss_kind", "num_classes", "chance_loss", "chance_source", "loss_floor")
+LEARNED = ("task", "loss_kind", "num_classes", "chance_loss", "chance_source", "loss_floor", "shared_loss")
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Facts:
         precision: Lightning's precision string, such as ``32-true`` or ``bf16-mixed``.
         optimizers: class names, one an optimizer.
         automatic_optimization: whether Lightning drives the optimizer.
+        shared_loss: of several optimizers, whether all step on the one loss of a batch; None = not known yet.
         batch_size: samples a micro-batch and process.
         loader: how training batches are loaded: ``num_workers``, ``pin_memory``, ``persistent_workers`` (0 or 1), and
             ``cpus`` this process may use.
@@ -51,6 +52,8 @@ class Facts:
         parameter_decay: per parameter the weight decay that its optimizer gives it.
         dropout: largest dropout rate of the model's modules; 0 where there is none.
         in_optimizer: per parameter, whether some optimizer of the trainer holds it.
+        parameter_optimizer: per parameter the index of the (last) optimizer that holds it, -1 for none.
+        group_optimizer: per parameter group the index of its optimizer.
         unmeasured: signal -> reason why it can't be had here.
         target_domain: name of the domain that counts, where the user said so.
         monitored: metric -> who follows it (``ModelCheckpoint``, ``EarlyStopping``, a scheduler), in words.
@@ -64,6 +67,7 @@ class Facts:
     precision: str | None = None
     optimizers: tuple[str, ...] = ()
     automatic_optimization: bool = True
+    shared_loss: bool | None = None
     batch_size: int | None = None
     loader: Mapping[str, int] = field(default_factory=dict)
     world_size: int = 1
@@ -86,9 +90,20 @@ class Facts:
     parameter_decay: tuple[float, ...] = ()
     dropout: float | None = None
     in_optimizer: tuple[bool, ...] = ()
+    parameter_optimizer: tuple[int, ...] = ()
+    group_optimizer: tuple[int, ...] = ()
     unmeasured: Mapping[str, str] = field(default_factory=dict)
     target_domain: str | None = None
     monitored: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def competing(self) -> bool:
+        """Whether losses may pull against each other, as a GAN's or an actor's and a critic's do: they need not fall.
+
+        So it is where several optimizers don't follow one loss, or one of an unknown kind: perhaps a sum of such parts.
+        """
+        as_usual = self.shared_loss and self.chance_loss is not None
+        return not as_usual and (len(self.optimizers) > 1 or self.shared_loss is False)
 
     def merged(self, learned: Mapping[str, Any]) -> Facts:
         """Return these facts with new ones: names and reasons are added, everything else is replaced."""

@@ -61,6 +61,8 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("grad/clipped", "0 or 1", None, "same", _V, "whether clipping changed the gradients of this step"),
     Signal("grad/parameter_norm", "loss/weight", "parameter", "norm", _SPREAD, "pre-clip L2 norm per parameter"),
     Signal("grad/optimizer_norm", "loss/weight", "optimizer", "norm", (), "the same for each of several optimizers"),
+    Signal("update/optimizer_ratio", "1", "optimizer", "host", (), "norm of each one's step over that of its weights"),
+    Signal("optimizer/shared_loss", "0 or 1", None, "same", (), "of several: 1 where all step on the batch's one loss"),
     Signal("grad/carried_norm", "loss/weight", None, "norm", (), "norm of gradients there before the step's backward"),
     Signal("optimizer/weight_decay", "1", "group", "same", (), "weight decay of each parameter group"),
     Signal("grad/missing", "0 or 1", "parameter", "same", (), "1 where a trainable parameter has no gradient"),

@@ -29,7 +29,7 @@ class Consequence:
     """What the loss has to show so far: ``loss/relative`` (R), its trail, and where the learning rate stands.
 
     ``R`` is the level of the loss over the loss of the best constant predictor; where that isn't known over the first
-    losses, which says less (``known`` is False).
+    losses, which says less (``known`` is False). Where losses compete (a GAN) there is none, and nothing suffers.
 
     Args:
         sure: whether the mechanism is one that no healthy run has shown: then a run that has learned nothing at all

@@ -67,17 +67,26 @@ def reference(reading: Reading, first_losses: float = 0.0) -> Reference | None:
     return Reference(first_losses, 0.0, False) if first_losses > 0 else None
 
 
+def not_competing(reading: Reading) -> None:
+    """Raise where several optimizers follow losses of their own, whose mean says nothing when it rises.
+
+    Raises:
+        NotMeasurable: they do, or it isn't known yet.
+    """
+    facts = reading.facts
+    if facts.competing:
+        names = " and ".join(facts.optimizers[:3])
+        raise NotMeasurable(f"{len(facts.optimizers)} optimizers ({names}): losses that compete need not fall")
+
+
 def one_objective(reading: Reading) -> None:
     """Raise where the loss of one run need not fall.
 
     Raises:
-        NotMeasurable: several optimizers, or the user drives the optimizer by hand.
+        NotMeasurable: several optimizers with losses of their own, or the user drives the optimizer by hand.
     """
-    facts = reading.facts
-    if len(facts.optimizers) > 1:
-        names = " and ".join(facts.optimizers[:3])
-        raise NotMeasurable(f"{len(facts.optimizers)} optimizers ({names}): losses that compete need not fall")
-    if not facts.automatic_optimization:
+    not_competing(reading)
+    if not reading.facts.automatic_optimization and not reading.facts.shared_loss:
         raise NotMeasurable("manual optimization: which loss a step follows is not known, so it need not fall")
 
 

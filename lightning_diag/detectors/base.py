@@ -37,6 +37,8 @@ class Detector(ABC):
         title: a few words for headings.
         refresh: whether a finding that goes on shows its newest places and numbers; else those of its worst state,
             of which the first places lead.
+        by_optimizer: whether several optimizers are judged apart: it then sees parameters, gradient norm and learning
+            rates of one of them only.
         every_step: whether it needs the loss of every step: it isn't judged over a log that holds every 50th.
         resolve_after: evaluations without the finding after which it counts as resolved; None = never resolves.
     """
@@ -47,6 +49,7 @@ class Detector(ABC):
     severity: ClassVar[Severity]
     title: ClassVar[str]
     refresh: ClassVar[bool] = False
+    by_optimizer: ClassVar[bool] = False
     every_step: ClassVar[bool] = False
     resolve_after: ClassVar[int | None] = 20
 

@@ -113,7 +113,8 @@ class GradientAlwaysClipped(Detector):
         self._run.see(reading)
         clipped, norm = reading.scalar("grad/clipped"), reading.scalar("grad/norm")
         if not (reading.facts.clip_val or clipped or any(self._clipped.sorted[-1:])):
-            raise NotMeasurable("gradient clipping is off")
+            by_hand = "" if reading.facts.automatic_optimization else ", or done by hand before gradients can be seen"
+            raise NotMeasurable(f"gradient clipping is off{by_hand}")
         after = reading.scalar("grad/norm_after_clip")
         if clipped is None or norm is None or after is None:
             raise NotMeasurable("clipping is not measured at this step")

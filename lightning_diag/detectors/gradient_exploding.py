@@ -14,7 +14,7 @@ from lightning_diag.detectors._parameters import arrays, matrices, named, scale_
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
-from lightning_diag.reading import Facts, Reading
+from lightning_diag.reading import Reading
 from lightning_diag.streaming.sorted_window import SortedWindow
 
 TINY_RMS = 1e-4  # weights that started smaller are new (LoRA's B, ReZero's gates): gradient over weight means nothing
@@ -52,8 +52,8 @@ class GradientExploding(Detector):
 
     Fires when:
         ``m > ratio`` or ``jump`` is passed (info); a warning when R is also above ``worse`` after 30 steps, or the
-        loss well above its best; critical when R is above ``lost`` after 2 % of the plan and not falling. Info only
-        with several optimizers stepped by hand: their losses may compete, and a rise says nothing.
+        loss well above its best; critical when R is above ``lost`` after 2 % of the plan and not falling. Of several
+        optimizers each is judged apart; info only where they follow losses of their own: a rise says nothing then.
 
     False alarms:
         Silent in all of the 165 healthy and harmless trainings of ``benchmarks/results/gradient_rules.md``. Of those
@@ -94,6 +94,7 @@ class GradientExploding(Detector):
     reads: ClassVar[tuple[str, ...]] = ("grad/parameter_norm",)
     severity: ClassVar[Severity] = Severity.CRITICAL
     title: ClassVar[str] = "Exploding gradient"
+    by_optimizer: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -137,6 +138,8 @@ class GradientExploding(Detector):
         layers = layers[grown]
         if not len(layers):
             raise NotMeasurable("no weight matrix with a gradient and a weight to compare it with")
+        if reading.facts.competing:
+            unit = math.inf  # of losses that compete nobody knows the scale: only a jump counts
         share = grad[layers] / (weight[layers] * (unit if unit > 0 else 1.0))
         worst = int(share.argmax())
         self._ratios.push(float(share[worst]))
@@ -166,10 +169,9 @@ class GradientExploding(Detector):
             self._past.push(oldest)
         return jump
 
-    def _severity(self, facts: Facts) -> Severity:
+    def _severity(self) -> Severity:
         run = self._run
-        competing = len(facts.optimizers) > 1 and not facts.automatic_optimization  # a loss that rises says nothing
-        if run.watched < SOON_STEPS or math.isnan(run.relative) or competing:
+        if run.watched < SOON_STEPS or math.isnan(run.relative):
             return Severity.INFO
         if (
             run.ripe
@@ -181,7 +183,7 @@ class GradientExploding(Detector):
         return Severity.WARNING if run.above_start > self.worse or run.diverging() else Severity.INFO
 
     def _finding(self, reading: Reading, where: list[str], jump: float) -> Finding:
-        value, facts, severity = self._ratios.median(), reading.facts, self._severity(reading.facts)
+        value, facts, severity = self._ratios.median(), reading.facts, self._severity()
         by_ratio = value > self.ratio
         unit = " times the chance loss" if self._run.known else ""
         said = (

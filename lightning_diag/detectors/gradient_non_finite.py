@@ -73,6 +73,7 @@ class GradientNonFinite(Detector):
     reads: ClassVar[tuple[str, ...]] = ("grad/parameter_norm", "grad/norm")
     severity: ClassVar[Severity] = Severity.CRITICAL
     title: ClassVar[str] = "Non-finite gradient"
+    by_optimizer: ClassVar[bool] = True
     resolve_after: ClassVar[int | None] = None
 
     def __init__(self, window: int = 20, skips: int = 5) -> None:

@@ -95,6 +95,7 @@ class GradientVanishing(Detector):
     reads: ClassVar[tuple[str, ...]] = ("grad/parameter_norm",)
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "Vanishing gradient"
+    by_optimizer: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._batch import at, taken
 from lightning_diag.detectors._lr_watch import LrWatch
+from lightning_diag.detectors._trend import not_competing
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -65,7 +66,8 @@ class LossSpike(Detector):
     Fires when:
         confirmed (info, at most ``confirm_steps`` after the spike; ``step`` is the spike's own); a warning when it has
         not recovered 20 (or 60) steps later, held until it does, or at ``repeats`` spikes. Info only while the learning
-        rate has just been more than doubled and is still up (a warm restart).
+        rate has just been more than doubled and is still up (a warm restart). Not judged with several optimizers that
+        follow losses of their own.
 
     False alarms:
         Of 352 simulated healthy runs of 200 to 20,000 steps, 2 got a note and none a warning
@@ -131,6 +133,7 @@ class LossSpike(Detector):
 
     def update(self, reading: Reading) -> Finding | None:
         """Judge one loss against the ones before it."""
+        not_competing(reading)
         values = reading.values
         if "lr" in values:
             self._rates.see(reading)

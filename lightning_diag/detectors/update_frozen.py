@@ -88,6 +88,7 @@ class UpdateFrozen(Detector):
     reads: ClassVar[tuple[str, ...]] = ("update/parameter_ratio",)
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "Frozen parameters"
+    by_optimizer: ClassVar[bool] = True
 
     def __init__(self, samples: int = 20, steps: int = 200, stuck: float = 0.9, share: float = 0.5) -> None:
         self.samples = whole("samples", samples, 2)

@@ -66,7 +66,8 @@ class UpdateTooLarge(Detector):
         at least the loss over the first one) falls below 0.5, and becomes a warning when meanwhile R and the loss over
         the first loss are above ``worse``, R is above 1.05 after 32 steps or above ``stuck`` (0.2 after ``strong``
         growth) after 100, or the loss is far above its best. Critical when weights grew 10 times and R is above
-        ``stuck`` 100 steps later.
+        ``stuck`` 100 steps later. Of several optimizers each is judged apart; where they follow losses of their own
+        these say nothing, and ``strong`` growth alone is a warning.
 
     False alarms:
         No warning in any of the 165 healthy and harmless trainings of ``benchmarks/results/gradient_rules.md``; info
@@ -102,6 +103,7 @@ class UpdateTooLarge(Detector):
     reads: ClassVar[tuple[str, ...]] = ("weight/parameter_norm", "update/parameter_ratio")
     severity: ClassVar[Severity] = Severity.CRITICAL
     title: ClassVar[str] = "Updates too large"
+    by_optimizer: ClassVar[bool] = True
 
     def __init__(
         self, growth: float = 0.35, ratio: float = 0.2, strong: float = 0.75, worse: float = 1.2, stuck: float = 0.95
@@ -164,6 +166,8 @@ class UpdateTooLarge(Detector):
         if self._suffers(age):
             lost = self._peak > BLOWN and age >= LATE_STEPS and run.above_start > self.stuck
             return self._finding(reading, Severity.CRITICAL if lost else Severity.WARNING)
+        if reading.facts.competing and self._peak > self.strong:
+            return self._finding(reading, Severity.WARNING)
         found = self._finding(reading, Severity.INFO) if now else None
         healed = STRONG_HEALED if self._peak > self.strong else HEALED
         if run.relative < healed or reading.step - self._last > EXPIRES_STEPS:
@@ -183,7 +187,8 @@ class UpdateTooLarge(Detector):
         value, limit = (10**self._peak, 10**self.growth) if by_growth else (self._peak_ratio, self.ratio)
         what = "The weights grew" if by_growth else "Steps change the weights by"
         unit = f" times within {SPAN_STEPS} steps" if by_growth else " of their size"
-        loss = f", and the loss stands at {run.above_start:.3g} times its reference" if severity > Severity.INFO else ""
+        suffers = severity > Severity.INFO and run.above_start > 0
+        loss = f", and the loss stands at {run.above_start:.3g} times its reference" if suffers else ""
         rate = f" at learning rate {lr.peak:.3g}" if lr.peak > 0 else ""
         factor = 10 if value < 10 * limit else 100
         lower = f"lr={lr.peak / factor:.2g}" if lr.peak > 0 else f"a learning rate {factor} times lower"

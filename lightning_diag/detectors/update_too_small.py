@@ -88,6 +88,7 @@ class UpdateTooSmall(Detector):
     reads: ClassVar[tuple[str, ...]] = ("update/parameter_ratio",)
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "Updates too small"
+    by_optimizer: ClassVar[bool] = True
 
     def __init__(
         self,

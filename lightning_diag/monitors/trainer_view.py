@@ -172,9 +172,8 @@ def _planned(trainer: Any) -> int | None:
         steps = trainer.estimated_stepping_batches
     except Exception:
         return None
-    if steps is None or not math.isfinite(steps) or steps <= 0:
-        return None
-    return int(steps)
+    each = len(trainer.optimizers) > 1 and trainer.max_steps > 0  # Lightning counts the steps of each
+    return None if each or steps is None or not math.isfinite(steps) or steps <= 0 else int(steps)
 
 
 def _steps_per_epoch(trainer: Any) -> int | None:

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from lightning_diag.probes.base import Batch, Probe, Scene, Values
 from lightning_diag.probes.norms import l2_norms, total_norm
+from lightning_diag.probes.optimizers import decay_of_each, decays, names, rates
 from lightning_diag.probes.parameters import TrainedParameters, dropout, fan_in
 from lightning_diag.probes.shards import copies, is_distributed, shard_of
 from lightning_diag.probes.strided import Samples
+from lightning_diag.reading import Reading
 
 _UPDATES = ("weight/parameter_norm", "update/parameter_ratio")
 _OPAQUE = {
@@ -44,6 +46,7 @@ class GradientProbe(Probe):
         "grad/missing",
         "grad/carried_norm",
         "grad/optimizer_norm",
+        "optimizer/shared_loss",
         "optimizer/weight_decay",
         *_UPDATES,
     )
@@ -54,6 +57,7 @@ class GradientProbe(Probe):
         self.parameters = TrainedParameters.of(scene.module, self._optimizers)
         self._sharded = False
         self._carried: Tensor | None = None  # norm of the gradients there before the step's first backward
+        self._handed = 0  # losses handed to backward in this batch
         self._clear()
         reason = self._why_not()
         if reason:
@@ -78,18 +82,28 @@ class GradientProbe(Probe):
     def facts(self) -> Mapping[str, Any]:
         known = self.parameters
         return {
-            "names": {"parameter": known.names, "group": self._group_names(), "optimizer": self._optimizer_names()},
+            "names": {"parameter": known.names, **names(self._optimizers, known)},
             "parameter_kind": known.kinds,
             "parameter_numel": tuple(p.numel() for p in known.tensors),
             "parameter_fan_in": tuple(fan_in(p, k) for p, k in zip(known.tensors, known.kinds, strict=True)),
-            "parameter_decay": self._decay_of_each(),
+            "parameter_decay": decay_of_each(self._optimizers, known),
+            "parameter_optimizer": known.holder,
+            "group_optimizer": tuple(k for k, opt in enumerate(self._optimizers) for _ in opt.param_groups),
             "dropout": dropout(self._scene.module),
             "in_optimizer": tuple(h >= 0 for h in known.holder),
             "normalized": "norm" in known.kinds,
             "sharded": self._sharded,
         }
 
+    def learn(self, reading: Reading) -> Mapping[str, Any]:
+        now, known = reading.scalar("optimizer/shared_loss"), reading.facts.shared_loss
+        return {} if now is None or known is False or known == (now == 1) else {"shared_loss": now == 1}
+
+    def batch_start(self, batch: Batch) -> None:
+        self._handed = 0
+
     def loss(self, batch: Batch) -> None:
+        self._handed += 1
         if not self._optimizers or not self._watch_carried or self._carried is not None:
             return  # with several optimizers stepped by hand, one's gradients may wait while another's are made
         known = self.parameters
@@ -134,8 +148,8 @@ class GradientProbe(Probe):
         before = total_norm(torch.cat(list(self._norms.values())))
         after = total_norm(torch.cat(list(self._clipped.values()))) if self._clipped else before
         values: Values = [
-            ("lr", self._rates()),
-            ("optimizer/weight_decay", self._decays()),
+            ("lr", rates(self._optimizers)),
+            ("optimizer/weight_decay", decays(self._optimizers)),
             ("grad/norm", before),
             *([] if self._carried is None else [("grad/carried_norm", self._carried)]),
             ("grad/norm_after_clip", after),
@@ -144,6 +158,8 @@ class GradientProbe(Probe):
         ]
         if len(self._optimizers) > 1:
             values.append(("grad/optimizer_norm", self._by_each()))
+            shared = self._handed == 1 and len(self._norms) == len(self._optimizers)
+            values.append(("optimizer/shared_loss", np.float64(shared)))
         if not self._sharded:  # else the host compares what all processes have
             values.insert(3, ("grad/clipped", (after < before * (1 - 1e-4)).float()))
         if self._ratios:
@@ -206,7 +222,7 @@ class GradientProbe(Probe):
     def _engine(self) -> Values:
         """The norm that the strategy's engine has of the step, where it has one."""
         norm = self._scene.engine_norm() if self._scene.engine_norm is not None else None
-        return [] if norm is None else [("lr", self._rates()), ("grad/norm", norm)]
+        return [] if norm is None else [("lr", rates(self._optimizers)), ("grad/norm", norm)]
 
     def _whole(self, parts: Mapping[int, Tensor]) -> Tensor:
         """Put the optimizers' parts together in parameter order; NaN where an optimizer did not step."""
@@ -225,30 +241,9 @@ class GradientProbe(Probe):
             absent[self._members[k]] = flags
         return absent
 
-    def _rates(self) -> NDArray[np.float64]:
-        return np.array([float(g["lr"]) for opt in self._optimizers for g in opt.param_groups])
-
-    def _decays(self) -> NDArray[np.float64]:
-        return np.array([float(g.get("weight_decay") or 0.0) for opt in self._optimizers for g in opt.param_groups])
-
-    def _decay_of_each(self) -> tuple[float, ...]:
-        groups = (g for opt in self._optimizers for g in opt.param_groups)
-        decays = {id(p): float(g.get("weight_decay") or 0.0) for g in groups for p in g["params"]}
-        return tuple(decays.get(id(p), 0.0) for p in self.parameters.tensors)
-
     def _by_each(self) -> Tensor:
         """Norm of each optimizer's gradients, NaN where it did not step, ``(optimizers,)``."""
         nan = torch.full((), float("nan"), device=self._device)
         return torch.stack([
             total_norm(self._norms[k]) if k in self._norms else nan for k in range(len(self._optimizers))
         ])  # fmt: skip
-
-    def _optimizer_names(self) -> tuple[str, ...]:
-        return tuple(f"{type(opt).__name__} {k}" for k, opt in enumerate(self._optimizers))
-
-    def _group_names(self) -> tuple[str, ...]:
-        return tuple(
-            f"{type(opt).__name__}{'' if len(self._optimizers) == 1 else f' {k}'} group {g}"
-            for k, opt in enumerate(self._optimizers)
-            for g in range(len(opt.param_groups))
-        )

@@ -31,10 +31,12 @@ def test_far_larger_than_the_weights() -> None:
     assert "limit 5" in found[-1].message
 
 
-def test_optimizers_that_compete_make_it_a_note() -> None:
+def test_of_losses_that_compete_nobody_knows_the_scale() -> None:
     known = facts(optimizers=("Adam", "Adam"), automatic_optimization=False)
-    found = findings(GradientExploding(), stream(scaled(1e4, 2.0), known=known))
+    assert findings(GradientExploding(), stream(scaled(1e4, float("nan")), known=known)) == []
+    found = findings(GradientExploding(), stream(scaled(150, float("nan"), onset=100), known=known))
     assert found and {f.severity for f in found} == {Severity.INFO}
+    assert "times what it was" in found[0].message
 
 
 def test_far_larger_than_before() -> None:

@@ -13,6 +13,7 @@ from lightning_diag.detectors.setup_decay_on_norm import SetupDecayOnNorm
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.probes.base import Scene
 from lightning_diag.probes.gradient import GradientProbe
+from lightning_diag.probes.optimizers import decays
 from lightning_diag.reading import Facts, Reading
 
 NET = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8), nn.Linear(8, 2))
@@ -21,7 +22,7 @@ NET = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8), nn.Linear(8, 2))
 def first(optimizer: Optimizer) -> Reading:
     probe = GradientProbe()
     probe.attach(Scene(NET, [optimizer], Facts()))
-    values = {"optimizer/weight_decay": probe._decays()}
+    values = {"optimizer/weight_decay": decays([optimizer])}
     return Reading(1, 0, values, Facts().merged(dict(probe.facts())))
 
 

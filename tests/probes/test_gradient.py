@@ -11,7 +11,7 @@ from torch import nn
 from lightning_diag.packet import Packet
 from lightning_diag.probes.base import Batch, Scene
 from lightning_diag.probes.gradient import GradientProbe
-from lightning_diag.reading import Facts
+from lightning_diag.reading import Facts, Reading
 
 
 def measured(probe: GradientProbe) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
@@ -183,7 +183,8 @@ def test_each_of_several_optimizers_has_a_norm_of_its_own() -> None:
     optimizers = [torch.optim.SGD(part.parameters(), 0.1) for part in net]
     probe = GradientProbe()
     probe.attach(Scene(net, optimizers, Facts(), automatic=False))
-    assert probe.facts()["names"]["optimizer"] == ("SGD 0", "SGD 1")
+    assert probe.facts()["names"]["optimizer"] == ("SGD 0 (0)", "SGD 1 (1)")
+    assert probe.facts()["parameter_optimizer"] == (0, 0, 1, 1) and probe.facts()["group_optimizer"] == (0, 1)
     for k in (0, 1):
         (100.0**k * net[k](torch.ones(1, 3)).sum()).backward()
         probe.before_update(k)
@@ -197,3 +198,28 @@ def test_each_of_several_optimizers_has_a_norm_of_its_own() -> None:
     probe.after_update(1)
     alone = np.asarray(dict(probe.collect())["grad/optimizer_norm"]).tolist()
     assert math.isnan(alone[0]) and alone[1] == pytest.approx(second)
+
+
+def test_whether_several_optimizers_follow_one_loss() -> None:
+    net = nn.ModuleList([nn.Linear(3, 2), nn.Linear(3, 2)])
+    optimizers = [torch.optim.SGD(part.parameters(), 0.1) for part in net]
+    probe, known = GradientProbe(), Facts()
+    probe.attach(Scene(net, optimizers, known, automatic=False))
+
+    def step(losses: int, who: tuple[int, ...]) -> bool | None:
+        nonlocal known
+        probe.batch_start(Batch(None, 0))
+        for _ in range(losses):
+            probe.loss(Batch(None, 0))
+        for k in who:
+            probe.before_update(k)
+            probe.after_update(k)
+        known = known.merged(probe.learn(Reading(1, 0, dict(probe.collect()), known)))
+        return known.shared_loss
+
+    assert step(1, ()) is None  # accumulates
+    assert step(1, (0, 1)) is True
+    assert step(2, (0, 1)) is False
+    assert step(1, (0, 1)) is False  # for good
+    known = Facts()
+    assert step(1, (1,)) is False  # they take turns
