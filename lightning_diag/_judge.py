@@ -124,11 +124,8 @@ class Judge:
                 made["class/error"] = 1 - right / np.where(support > 0, support, np.nan)
         if "loss/train" in values:
             made.update(self._health.update(float(values["loss/train"]), reading.facts.chance_loss))
-            if (
-                reading.facts.competing
-            ):  # losses that need not fall: neither their best nor how far they fell says a thing
-                made.pop("loss/best", None)
-                made.pop("loss/relative", None)
+            if reading.facts.competing:  # such losses need not fall: their best and how far they fell say nothing
+                made = {name: value for name, value in made.items() if name not in ("loss/best", "loss/relative")}
         if "grad/optimizer_norm" in values:
             made.update(update_ratios(reading))
         if not made:

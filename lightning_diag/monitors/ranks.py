@@ -62,12 +62,17 @@ def follow(exchange: Exchange, schedule: Schedule, step: int, *, sampling: bool)
 
 
 def engine_norm(trainer: Any) -> Callable[[], Tensor | float | None] | None:
-    """Return what gives the global gradient norm of a DeepSpeed engine; None for other strategies."""
+    """Return what gives the global gradient norm of a DeepSpeed engine; None for other strategies.
+
+    The engine has it once it has stepped, before clipping and without the loss scale; ``None`` before, and where its
+    optimizer keeps none (ZeRO off, in float32).
+    """
     if type(trainer.strategy).__name__ != "DeepSpeedStrategy":
         return None
 
     def norm() -> Tensor | float | None:
-        found: Tensor | float | None = trainer.strategy.model.get_global_grad_norm()
+        ask = getattr(trainer.strategy.model, "get_global_grad_norm", None)
+        found: Tensor | float | None = None if ask is None else ask()
         return found
 
     return norm

@@ -82,13 +82,13 @@ class GradientProbe(Probe):
     def facts(self) -> Mapping[str, Any]:
         known = self.parameters
         return {
-            "names": {"parameter": known.names, **names(self._optimizers, known)},
+            "names": {"parameter": known.names, **names(self._scene.optimizers, known)},
             "parameter_kind": known.kinds,
             "parameter_numel": tuple(p.numel() for p in known.tensors),
             "parameter_fan_in": tuple(fan_in(p, k) for p, k in zip(known.tensors, known.kinds, strict=True)),
             "parameter_decay": decay_of_each(self._optimizers, known),
             "parameter_optimizer": known.holder,
-            "group_optimizer": tuple(k for k, opt in enumerate(self._optimizers) for _ in opt.param_groups),
+            "group_optimizer": tuple(k for k, opt in enumerate(self._scene.optimizers) for _ in opt.param_groups),
             "dropout": dropout(self._scene.module),
             "in_optimizer": tuple(h >= 0 for h in known.holder),
             "normalized": "norm" in known.kinds,
@@ -222,7 +222,7 @@ class GradientProbe(Probe):
     def _engine(self) -> Values:
         """The norm that the strategy's engine has of the step, where it has one."""
         norm = self._scene.engine_norm() if self._scene.engine_norm is not None else None
-        return [] if norm is None else [("lr", rates(self._optimizers)), ("grad/norm", norm)]
+        return [] if norm is None else [("lr", rates(self._scene.optimizers)), ("grad/norm", norm)]
 
     def _whole(self, parts: Mapping[int, Tensor]) -> Tensor:
         """Put the optimizers' parts together in parameter order; NaN where an optimizer did not step."""
