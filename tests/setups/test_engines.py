@@ -25,7 +25,8 @@ class ZeroOptimizer:
     """Steps on gradients of its own: those of the parameters are taken away."""
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self.optimizer, self.norm = optimizer, None
+        self.optimizer = optimizer
+        self.norm: Tensor | None = None
         self.defaults: dict[str, Any] = {}
         self.state: dict[str, Any] = {}
 
@@ -36,7 +37,7 @@ class ZeroOptimizer:
     def step(self, closure: Any = None) -> None:
         closure()
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        self.norm: Any = torch.nn.utils.clip_grad_norm_(parameters, float("inf"))
+        self.norm = torch.nn.utils.clip_grad_norm_(parameters, float("inf"))
         self.optimizer.step()
         for parameter in parameters:
             parameter.grad = None
@@ -57,8 +58,7 @@ class Engine(nn.Module):
         return self.module(*args, **kwargs)
 
     def get_global_grad_norm(self) -> Tensor | None:
-        norm: Tensor | None = self.zero.norm
-        return norm
+        return self.zero.norm
 
 
 class DeepSpeedStrategy(SingleDeviceStrategy):
