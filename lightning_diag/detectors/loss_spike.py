@@ -66,8 +66,7 @@ class LossSpike(Detector):
     Fires when:
         confirmed (info, at most ``confirm_steps`` after the spike; ``step`` is the spike's own); a warning when it has
         not recovered 20 (or 60) steps later, held until it does, or at ``repeats`` spikes. Info only while the learning
-        rate has just been more than doubled and is still up (a warm restart). Not judged with several optimizers that
-        follow losses of their own.
+        rate has just been more than doubled and is still up (a warm restart). Not judged where losses compete (a GAN).
 
     False alarms:
         Of 352 simulated healthy runs of 200 to 20,000 steps, 2 got a note and none a warning
