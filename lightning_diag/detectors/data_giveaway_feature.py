@@ -15,6 +15,7 @@ from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
 
 NAMED = 3
+NEAR = 5.0  # times the unexplained share of the best input, up to which another one is like it
 TOO_MUCH = 0.5  # share that permuted labels explain, from which batches are sorted or samples too few
 
 
@@ -28,8 +29,8 @@ class DataGiveawayFeature(Detector):
         share of the input's variance that lies between the classes (eta squared, 1 = the class says the value), of each
         of up to 256 inputs, beyond what the best input reaches by chance: ``(share - chance) / (1 - chance)``, with
         ``chance`` the largest share of any input where the same batches' labels are permuted within each batch. Fires
-        above ``limit`` where the input stands alone: at most a tenth of all inputs reach 0.9 of it. Classes of fewer
-        than 5 samples are left out.
+        above ``limit`` where the input stands alone: at most a tenth of all inputs leave no more than 5 times as much
+        of their variance unexplained. Classes of fewer than 5 samples are left out.
 
     Reads:
         ``data/class_r2 data/class_r2_chance``, after each validation pass.
@@ -42,7 +43,7 @@ class DataGiveawayFeature(Detector):
         a warning whenever it is exceeded: validation has the giveaway too, so no curve shows it.
 
     False alarms:
-        A task that one measurement decides. Measured: `benchmarks/results/data_rules.md`.
+        A task that one measurement decides. Measured: `benchmarks/results/data_giveaway.md`.
 
     Cost:
         O(K F) a sampled batch.
@@ -88,7 +89,7 @@ class DataGiveawayFeature(Detector):
         known = (np.nan_to_num(shares, nan=0.0) - chance) / (1 - chance)
         order = np.argsort(-known)
         best = float(known[order[0]])
-        alike = float((known > 0.9 * self.limit).mean())
+        alike = float((1 - known <= NEAR * (1 - best)).mean())
         if best <= self.limit or alike > max(0.1, 1.5 / len(shares)):
             return None
         # one column of flattened images is a pixel: channels and features are told apart by their number only

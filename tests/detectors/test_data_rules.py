@@ -93,6 +93,8 @@ NOISE = {"data/noise_frac": 0.12, "data/noise_samples": 1000, "data/noise_depth"
         ("DataGiveawayFeature", {"data/class_r2": [0.3] * 30 + [0.99]}, {"warning"}),
         ("DataGiveawayFeature", {"data/class_r2": [0.3, 0.94, 0.93, 0.5]}, set()),
         ("DataGiveawayFeature", {"data/class_r2": [0.99] * 20}, set()),
+        ("DataGiveawayFeature", {"data/class_r2": [0.94, 0.93, 0.6, 0.4, 0.999]}, {"warning"}),
+        ("DataGiveawayFeature", {"data/class_r2": [0.94, 0.93, 0.6, 0.4, 0.98]}, set()),
         ("DataGiveawayFeature", {"data/class_r2": [0.3] * 30 + [0.99], "data/class_r2_chance": 0.3}, {"warning"}),
         ("DataGiveawayFeature", {"data/class_r2": [0.3] * 30 + [0.98], "data/class_r2_chance": 0.4}, set()),
         ("DataGiveawayFeature", {"data/class_r2": [0.3] * 30 + [1.0], "data/class_r2_chance": 0.9}, set()),
