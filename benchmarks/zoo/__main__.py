@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def chosen(args: argparse.Namespace) -> list[Config]:
     """The configurations that the arguments name."""
-    found = configs(args.which, args.seeds)
+    found = configs(args.which, args.seeds, every=args.command == "score")  # of what was run
     only = set(args.only)
     return [c for c in found if not only or c.task in only or c.operator in only]
 

@@ -177,15 +177,16 @@ def groups(which: str) -> list[tuple[str, str, float]]:
     return found
 
 
-def configs(which: str, seeds: Collection[int] | None = None) -> list[Config]:
+def configs(which: str, seeds: Collection[int] | None = None, *, every: bool = False) -> list[Config]:
     """Every run of a set (or of ``smoke``), seed by seed, those with a record first; ``seeds`` picks some of them.
 
-    A control needs no other seeds than those that are watched, but the healthy run is everyone's twin.
+    A control needs no other seeds than those that are watched, but the healthy run is everyone's twin; with ``every``
+    they are all there.
     """
     if which == "smoke":
         return list(SMOKE)
     allowed = SEEDS[which]
     chosen = [s for s in allowed if seeds is None or s in seeds]
     found = [Config(*group, seed) for seed in chosen for group in groups(which)]
-    needed = [c for c in found if c.watched or c.operator == "healthy" or c.operator not in CONTROLS]
+    needed = [c for c in found if every or c.watched or c.operator == "healthy" or c.operator not in CONTROLS]
     return sorted(needed, key=lambda c: not c.watched)
