@@ -119,6 +119,8 @@ class DataClassNeverTarget(Detector):
             self._skipped |= reading.step > self._step + 1
             self._step = reading.step
             self._batches += 1
+        else:  # a validation pass: the last step before it, unless that wasn't looked at
+            self._skipped |= reading.step > self._step
 
     def _independent(self, reading: Reading, targets: float) -> float:
         """How many targets drawn one by one say as much as those that came."""

@@ -133,15 +133,23 @@ def test_what_changes_with_the_run_and_its_facts() -> None:
 def test_a_class_that_was_only_not_looked_at_is_no_finding() -> None:
     targets = {"class/train_support": [400, 0, 400], "class/support": [5, 5, 5], "accuracy/train": 0.5}
 
-    def told(every: int, excess: float, steps: int = 200, size: int = 32) -> set[str]:
+    def told(
+        every: int, excess: float, steps: int = 200, size: int = 32, until: int = 200, validated: bool = False
+    ) -> set[str]:
         made = {k: np.asarray(v, np.float64) for k, v in targets.items()}
-        made |= {"data/same_label": np.float64(0.1 + 0.9 * excess), "data/same_label_chance": np.float64(0.1)}
-        readings = [Reading(s, s // 50, made, Facts(batch_size=size)) for s in range(1, steps, every)]
-        return severities([f for f in judged(detectors.DataClassNeverTarget(), readings) if f is not None])
+        order = {"data/same_label": np.float64(0.1 + 0.9 * excess), "data/same_label_chance": np.float64(0.1)}
+        facts, detector = Facts(batch_size=size), detectors.DataClassNeverTarget()
+        readings = [Reading(s, s // 50, {**made, **order}, facts) for s in range(1, min(steps, until), every)]
+        if validated:
+            del made["accuracy/train"]
+            readings.append(Reading(steps - 1, 3, made, facts, stage="validation"))
+        return severities([f for f in judged(detector, readings)[-1:] if f is not None])
 
     assert told(every=1, excess=0) == told(every=7, excess=0) == {"warning"}
     assert told(every=7, excess=1) == set(), "sorted, and seen through a sieve"
     assert told(every=1, excess=1) == {"warning"}, "sorted, but every batch was seen"
+    assert told(every=1, excess=1, validated=True) == {"warning"}
+    assert told(every=1, excess=1, until=30, validated=True) == set(), "only the first batches were looked at"
     assert told(every=1, excess=1, steps=99) == set(), "not surely all of an epoch"
     assert told(every=7, excess=0.2, steps=99) == set(), "14 batches of 32 that are alike say as much as 62 targets"
     assert told(every=7, excess=0.2) == {"warning"}
