@@ -4,8 +4,7 @@
 
 Images are scikit-learn's 8 x 8 digits. The GAN follows DCGAN (Radford et al., 2016): strided convolutions, batch norm,
 weights N(0, 0.02), Adam with beta1 0.5, at a learning rate of 1e-3, as its images are 64 times smaller; the critic with
-a gradient penalty Gulrajani et al. (2017). Seed 0 was looked at while rules were
-changed; seeds 3 and up are reported.
+a gradient penalty Gulrajani et al. (2017). Seed 0 was looked at while rules were changed; seeds 3 and up are reported.
 """
 
 from __future__ import annotations
