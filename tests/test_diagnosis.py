@@ -122,7 +122,7 @@ def test_independent_causes_stand_apart_most_severe_first() -> None:
     diagnosis = diagnose([found("fit/overfitting", 500), found("gradients/unreached", 1, Severity.CRITICAL)])
     assert names(diagnosis) == ["disconnected", "overfitting"]
     assert diagnosis.verdict == (
-        "CRITICAL: trainable parameters are not trained, since step 1; 1 more cause (0 checks ran)."
+        "CRITICAL: trainable parameters are not trained, since step 1; 1 more cause (no check ran)."
     )
 
 
