@@ -189,6 +189,7 @@ class DataContentProbe(Probe):
             self._batches = int(state.get("batches", 0))
             self._spent_s, self._cost_s, self._step_s = state.get("costs", (0.0, 0.0, 0.0))
             self._rows = moved(state["waiting"], device) if self._scene.rank == 0 else []
+            self._held = len(self._rows)
 
     def detach(self) -> None:
         self._rows, self._val_rows, self._given = [], [], None

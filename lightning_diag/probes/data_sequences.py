@@ -43,6 +43,7 @@ class DataSequenceProbe(Probe):
         "data/padding_told_by", "data/padding_frac", "data/padding_beyond_frac", "data/sequence_length",
         "data/alike_frac",
     )  # fmt: skip
+    kept = ("_looks",)
 
     def attach(self, scene: Scene) -> dict[str, str]:
         embeddings = [m for m in scene.module.modules() if isinstance(m, nn.Embedding)]

@@ -42,6 +42,7 @@ class LossSlipProbe(Probe):
     """
 
     signals = ("loss/slip",)
+    kept = ("_seen", "_right")
 
     def attach(self, scene: Scene) -> dict[str, str]:
         self._half = "16" in (scene.facts.precision or "")
