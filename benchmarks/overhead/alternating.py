@@ -24,7 +24,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
-from benchmarks.overhead.nets import NETS, Task
+from benchmarks.overhead.nets import train
 from benchmarks.overhead.peers import (
     ComposerActivationMonitor,
     ComposerOptimizerMonitor,
@@ -82,15 +82,9 @@ VARIANTS: dict[str, tuple[Callable[[str], list[Any]], int]] = {
 def measure(name: str, variant: str, samples: int, warmup: int) -> str:
     """Train once; return a Markdown row. ``warmup`` periods of four steps are left out."""
     make, phase = VARIANTS[variant]
-    net, clock = NETS[name], Clock()
-    pl.seed_everything(0, verbose=False)
+    clock = Clock()
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-        trainer = pl.Trainer(
-            max_steps=PERIOD * (warmup + samples + 1) + 1, max_epochs=-1, accelerator="cpu", devices=1, logger=False,
-            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-            default_root_dir=folder, callbacks=[clock, *make(folder)],
-        )  # fmt: skip
-        trainer.fit(Task(net.make(), net.text), net.loader())
+        train(name, [clock, *make(folder)], PERIOD * (warmup + samples + 1) + 1)
     starts = range(PERIOD * warmup + phase, PERIOD * (warmup + samples) + phase, PERIOD)
     pairs = [(clock.at[k + 2] - clock.at[k], clock.at[k + 4] - clock.at[k + 2]) for k in starts]
     drawn = random.Random(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -196,3 +197,16 @@ NETS: dict[str, Net] = {
     "gpt2-compiled": Net(gpt2_compiled, lambda: text(64, 1024, 50_304), 8, 100, 100, "bf16-mixed", True),
     "stack1b": Net(stack1b, lambda: text(32, 1024, 4096), 4, 50, 50, "bf16-mixed", True),
 }
+
+
+def train(name: str, callbacks: list[Any], steps: int, device: str = "cpu") -> None:
+    """Train a net for so many steps with these callbacks and nothing else that costs."""
+    net = NETS[name]
+    pl.seed_everything(0, verbose=False)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = pl.Trainer(
+            max_steps=steps, max_epochs=-1, accelerator=device, devices=1, logger=False, enable_checkpointing=False,
+            enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,
+            precision=net.precision if device == "cuda" else "32-true", callbacks=callbacks,
+        )  # fmt: skip
+        trainer.fit(Task(net.make(), net.text), net.loader())

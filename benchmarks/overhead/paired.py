@@ -15,7 +15,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
-from benchmarks.overhead.nets import NETS, Task
+from benchmarks.overhead.nets import NETS, train
 from benchmarks.overhead.peers import variants
 
 HEAD = "| net | variant | ms a step | ratio to bare (median) | range | ratio, wall | peak memory over bare |"
@@ -55,20 +55,11 @@ class Stop(pl.Callback):
 
 def block(name: str, callbacks: list[Any], steps: int, warmup: int, device: str) -> tuple[float, float, float]:
     """Train one block; return CPU and wall seconds a measured step, and peak device memory in bytes (0 on CPU)."""
-    net = NETS[name]
-    pl.seed_everything(0, verbose=False)
     clock = Clock(warmup, device)
     if device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = pl.Trainer(
-            max_steps=warmup + steps, max_epochs=-1, accelerator=device, devices=1, logger=False,
-            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,
-            precision=net.precision if device == "cuda" else "32-true",
-            callbacks=[clock, *callbacks, Stop(clock, steps)],
-        )  # fmt: skip
-        trainer.fit(Task(net.make(), net.text), net.loader())
+    train(name, [clock, *callbacks, Stop(clock, steps)], warmup + steps, device)
     peak = float(torch.cuda.max_memory_allocated()) if device == "cuda" else 0.0
     return clock.cpu / steps, clock.wall / steps, peak
 

@@ -125,8 +125,10 @@ class DataValAtChance(Detector):
     def _see(self, reading: Reading) -> None:
         self._order.see(reading)
         if "data/samples" in reading.values:
-            self._repeats = _or_nan(reading.scalar("data/duplicate_frac"))
-        self._agreement = _or(reading.scalar("data/val_agreement"), self._agreement)
+            repeats = reading.scalar("data/duplicate_frac")
+            self._repeats = math.nan if repeats is None else repeats
+        agreement = reading.scalar("data/val_agreement")
+        self._agreement = self._agreement if agreement is None else agreement
         support, right = reading.vector("class/train_support"), reading.vector("class/train_right")
         if reading.epoch == 0 and support is not None and right is not None and support.sum() >= LEAST:
             n, chance = float(support.sum()), float(support.max() / support.sum())
@@ -162,11 +164,3 @@ def _against_chance(seen: Pass) -> tuple[float, float, float]:
     share = float(seen.right.sum()) / n
     error = math.sqrt(max(chance * (1 - chance), 1 / n) / n)
     return chance, share, (share - chance) / error
-
-
-def _or(value: float | None, other: float) -> float:
-    return other if value is None else value
-
-
-def _or_nan(value: float | None) -> float:
-    return _or(value, math.nan)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from lightning_diag.errors import RecordError
 from lightning_diag.finding import Finding
 from lightning_diag.reading import Facts, Reading
 from lightning_diag.record.conform import conform
-from lightning_diag.record.lines import decode, encode_object, encode_whole, to_reading
+from lightning_diag.record.lines import decode, encode_object, to_reading
 from lightning_diag.record.reader import DAMAGE
 
 FLIGHT = "flight.jsonl"
@@ -39,11 +39,6 @@ class Flight:
 def event_line(finding: Finding, until: int) -> bytes:
     """Return the line that begins a recording which is to last until a step."""
     return encode_object({"event": finding.to_dict(), "until": until})
-
-
-def step_line(reading: Reading, samples: Iterable[str]) -> bytes:
-    """Return the line of one reading: every value, and the ids of the samples."""
-    return encode_whole(reading, list(samples))
 
 
 def flights(run_dir: str | os.PathLike[str]) -> tuple[Flight, ...]:

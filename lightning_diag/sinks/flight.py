@@ -10,7 +10,8 @@ from lightning_diag.diagnosis import Diagnosis
 from lightning_diag.errors import ConfigurationError, RecordError
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
-from lightning_diag.record.flight import FLIGHT, event_line, flights, step_line
+from lightning_diag.record.flight import FLIGHT, event_line, flights
+from lightning_diag.record.lines import encode_whole
 from lightning_diag.sinks._append import AppendFile
 from lightning_diag.sinks.base import RunInfo, Sink
 
@@ -119,7 +120,7 @@ class FlightSink(Sink):
         self._recent.clear()
 
     def _line(self, reading: Reading) -> bytes:
-        return step_line(reading, self._run.samples(reading.step))
+        return encode_whole(reading, list(self._run.samples(reading.step)))
 
     def _release(self) -> None:
         if self._file is not None:
