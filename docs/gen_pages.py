@@ -170,6 +170,11 @@ def signals_table() -> str:
     return table(("signal", "unit", "axis", "merge", "what it is"), rows)
 
 
+def curves_table() -> str:
+    """Recall against severity and against false alarms, where they are measured."""
+    return measured.curves(measured.load())
+
+
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     r"""Return a Markdown table.
 

@@ -8,12 +8,31 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.zoo.intervals import wilson
+from docs.rule_rates import rates
+from docs.severity_charts import charts
 
 SCORES = Path(__file__).parents[1] / "benchmarks" / "results" / "zoo_scores.json"
 SET = {
     "report": "the runs kept back for the report, on which no limit was chosen",
     "dev": "the runs on which limits were looked at: an upper bound",
 }
+CURVES = """### Recall against severity
+
+Each fault from harmless (left) to lethal (right), in about geometric steps; {date}, {said}.
+Height is the share of runs, bars are Wilson's 95 % intervals; below a severity stands how many runs it harmed, left
+unharmed, and of how many neither is sure. Few runs stand behind a mark: a chart says from which severity on a fault is
+seen, not how often.
+
+{charts}
+
+### Recall against false alarms, rule by rule
+
+Several rules are expected of most faults and one of them is enough, so a single rule is seldom said on all of them. A
+rule counts once a run. *At most* is the upper end of Poisson's 95 % interval: of a rule without an alarm it says only
+how many steps were judged.
+
+{rates}
+"""
 
 
 def load() -> dict[str, Any] | None:
@@ -47,6 +66,15 @@ def section(rule: str, scores: Mapping[str, Any] | None) -> str:
         table = "\n".join(["| measure | result | 95 % |", "| --- | --- | --- |", *rows])
         parts.append(f"{table}\n\n{_source(scores)}" if harmed else f"False alarms:\n\n{table}\n\n{_source(scores)}")
     return "\n\n".join(parts)
+
+
+def curves(scores: Mapping[str, Any] | None) -> str:
+    """Return the sections on recall against severity and against false alarms; empty where the scores lack them."""
+    if scores is None or not {"severity", "together"} <= set(scores):
+        return ""
+    said = f"on {SET.get(scores['set'], 'the set ' + scores['set'])}"
+    drawn, table = charts(scores["severity"]), rates(scores)
+    return CURVES.format(date=scores["date"], said=said, charts=drawn, rates=table).rstrip()
 
 
 def _row(name: str, counted: Any) -> str:

@@ -83,11 +83,11 @@ def bars(values: Mapping[str, float]) -> str:
     for i, (name, value) in enumerate(values.items()):
         at, end = 14 + 30 * i, x(abs(value))
         color = COLORS[0] if name == "value" else GREY
-        parts.append(_text(LEFT + 16, at + 14, "measured" if name == "value" else name, "end"))
+        parts.append(text(LEFT + 16, at + 14, "measured" if name == "value" else name, "end"))
         parts.append(
             f'<rect x="{LEFT + 24}" y="{at}" width="{max(1.0, end - LEFT - 24):g}" height="18" fill="{color}"/>'
         )
-        parts.append(_text(end + 6, at + 14, number(value)))
+        parts.append(text(end + 6, at + 14, number(value)))
     said = ", ".join(f"{name} {number(value)}" for name, value in values.items())
     return _svg(parts, 22 + 30 * len(values), said)
 
@@ -111,10 +111,10 @@ def _vertical(chart: Chart) -> Scale:
 def _axes(x: Scale, y: Scale, percent: bool) -> list[str]:
     parts = []
     for value in y.ticks():
-        parts.append(_rule(LEFT, y(value), WIDTH - RIGHT, y(value), 'stroke="currentColor" stroke-opacity=".15"'))
-        parts.append(_text(LEFT - 6, y(value) + 4, _say(value, percent), "end"))
-    parts += [_text(x(value), HEIGHT - BOTTOM + 16, f"{value:,.10g}", "middle") for value in x.ticks()]
-    parts.append(_text(WIDTH - RIGHT, HEIGHT - 4, "step", "end"))
+        parts.append(rule(LEFT, y(value), WIDTH - RIGHT, y(value), 'stroke="currentColor" stroke-opacity=".15"'))
+        parts.append(text(LEFT - 6, y(value) + 4, _say(value, percent), "end"))
+    parts += [text(x(value), HEIGHT - BOTTOM + 16, f"{value:,.10g}", "middle") for value in x.ticks()]
+    parts.append(text(WIDTH - RIGHT, HEIGHT - 4, "step", "end"))
     return parts
 
 
@@ -142,8 +142,8 @@ def _curve(at: Floats, line: Line, x: Scale, y: Scale) -> str:
 
 
 def _limit(at: float, label: str) -> str:
-    drawn = _rule(LEFT, at, WIDTH - RIGHT, at, f'stroke="{LIMIT}" stroke-dasharray="6 4"')
-    return drawn + _text(WIDTH - RIGHT - 4, at - 4, label, "end")
+    drawn = rule(LEFT, at, WIDTH - RIGHT, at, f'stroke="{LIMIT}" stroke-dasharray="6 4"')
+    return drawn + text(WIDTH - RIGHT - 4, at - 4, label, "end")
 
 
 def _gap(first: float, last: float) -> str:
@@ -153,17 +153,17 @@ def _gap(first: float, last: float) -> str:
 
 
 def _mark(at: float, severity: str) -> str:
-    drawn = _rule(at, TOP, at, HEIGHT - BOTTOM, 'stroke="currentColor" stroke-width="1.5" stroke-dasharray="2 3"')
+    drawn = rule(at, TOP, at, HEIGHT - BOTTOM, 'stroke="currentColor" stroke-width="1.5" stroke-dasharray="2 3"')
     right = at > WIDTH - 120
     tip = f'<path d="M{at - 5:g} {TOP - 8}h10l-5 8z" fill="currentColor"/>'
-    return drawn + tip + _text(at - 8 if right else at + 8, TOP - 1, severity, "end" if right else "start")
+    return drawn + tip + text(at - 8 if right else at + 8, TOP - 1, severity, "end" if right else "start")
 
 
 def _legend(rows: Sequence[Line]) -> list[str]:
     parts, at = [], LEFT
     for label, color in dict.fromkeys((line.label, line.color) for line in rows):
         shade = COLORS[color % len(COLORS)] if color >= 0 else GREY
-        parts.append(f'<rect x="{at}" y="6" width="12" height="12" fill="{shade}"/>' + _text(at + 17, 17, label))
+        parts.append(f'<rect x="{at}" y="6" width="12" height="12" fill="{shade}"/>' + text(at + 17, 17, label))
         at += 34 + 7 * len(label)
     return parts
 
@@ -172,12 +172,14 @@ def _say(value: float, percent: bool) -> str:
     return f"{100 * value:.3g} %" if percent else number(value)
 
 
-def _rule(x1: float, y1: float, x2: float, y2: float, look: str) -> str:
+def rule(x1: float, y1: float, x2: float, y2: float, look: str) -> str:
+    """Return a line; ``look`` holds its attributes."""
     return f'<line x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}" {look}/>'
 
 
-def _text(x: float, y: float, text: str, anchor: str = "start") -> str:
-    return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" style="{RIM}">{escape(text)}</text>'
+def text(x: float, y: float, said: str, anchor: str = "start") -> str:
+    """Return a label with a rim."""
+    return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" style="{RIM}">{escape(said)}</text>'
 
 
 def escape(text: str) -> str:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 import lightning_diag
-from docs import gen_pages
+from docs import gen_pages, measured
 from lightning_diag._plugins import shipped
 from lightning_diag.detectors.base import Detector
+from tests.test_severity_charts import SCORES
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -40,9 +42,12 @@ def test_a_rule_has_a_page_with_its_limits_and_no_blank_to_fill(cls: type[Detect
     assert "``" not in page.replace("```", "")
 
 
-def test_every_mark_of_a_table_is_known() -> None:
+def test_every_mark_of_a_table_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     marks = {mark for page in PAGES for mark in re.findall(r"<!-- table: (\w+) -->", page.read_text(encoding="utf-8"))}
-    assert marks == {"rules", "keys", "panels", "signals"}
+    assert marks == {"rules", "keys", "panels", "signals", "curves"}
+    scores = tmp_path / "scores.json"
+    scores.write_text(json.dumps(SCORES), encoding="utf-8")
+    monkeypatch.setattr(measured, "SCORES", scores)
     for mark in marks:
         assert len(gen_pages.on_page_markdown(f"<!-- table: {mark} -->").splitlines()) > 5
 

@@ -107,6 +107,7 @@ def test_tables_and_figures_count_what_was_said() -> None:
         outcome(Config("mlp", "healthy", 0.0, 10), result, healthy, quiet),
     ]
     rule = figures(found)["rules"]["updates/too-large"]
+    assert rule.pop("per_10k_steps")["steps"] == 100
     assert rule == {"healthy": [0, 1], "benign": [0, 0], "recall": [1, 2], "delay": 0.1}
     assert figures(found)["set"] == "report" and figures(found)["runs"]["harmful"] == 2
     text = comparison(found, {"lightning_diag": [True, False, False], "other": [True, True, True]})

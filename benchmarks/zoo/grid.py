@@ -146,6 +146,13 @@ CONTROLS: dict[str, Row] = {
     "big-batch": ((*_CLASSES, "lstm", "tfm"), (128,), ()),
     "batch-8": (("mlp", "cnn", "lstm", "tfm", "ae", "reg", "bc"), (8,), ()),
 }
+# How much of a fault is worse: more, but for these.
+DOWNWARD = frozenset({
+    "lr-down", "sgd-lr-down", "class-imbalance", "init-down", "constant-init", "batch-size", "clip-sgd", "fp16-grads",
+    "bf16-pure", "small-train-set", "d-lr-down",
+})  # fmt: skip
+BOTH_WAYS = frozenset({"input-scale"})  # a factor: worse the farther from 1, on either side
+LAYERS = frozenset({"not-in-optimizer", "detached", "stop-training-layer"})  # which layer, not how much
 SMOKE = (
     Config("mlp", "healthy", 0.0), Config("reg", "healthy", 0.0), Config("ae", "lr-up", 100.0),
     Config("mlp", "nan-input", 1.0), Config("ae", "not-in-optimizer", 0.0), Config("mlp", "lr-down", 0.001),
@@ -155,6 +162,20 @@ SMOKE = (
 def _rows() -> Iterable[tuple[str, Row]]:
     yield from CONTROLS.items()
     yield from FAULTS.items()
+
+
+def ladders(operator: str, severities: Iterable[float]) -> dict[str, list[float]]:
+    """The severities of an operator from harmless to lethal: one ladder, or two where a factor can be too big or small.
+
+    Layers stand from the first to the last (-1).
+    """
+    found = set(severities)
+    if operator in BOTH_WAYS:
+        up, down = sorted(s for s in found if s >= 1), sorted((s for s in found if s < 1), reverse=True)
+        return {f"{operator}, {way}": rungs for way, rungs in (("up", up), ("down", down)) if rungs}
+    if operator in LAYERS:
+        return {operator: sorted(found, key=lambda s: (s < 0, s))}
+    return {operator: sorted(found, key=abs, reverse=operator in DOWNWARD)}
 
 
 def groups(which: str) -> list[tuple[str, str, float]]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmarks.zoo import versus
 from benchmarks.zoo.comparison import comparison, said
+from benchmarks.zoo.curves import alarm_rate, severity_curves
 from benchmarks.zoo.detectors import shipped_rules
 from benchmarks.zoo.digest import package_digest
 from benchmarks.zoo.grid import SEEDS, Config
@@ -94,7 +95,10 @@ def score(
 
 
 def figures(found: Sequence[Outcome]) -> dict[str, Any]:
-    """Each rule's figures, for the documentation: alarms and runs, hits and runs where it is expected, median delay."""
+    """Figures for the documentation: each rule's, those of all together, and recall against severity.
+
+    A rule's: alarms and runs, hits and runs where it is expected, median delay, alarms per 10,000 healthy steps.
+    """
     kinds = {kind: [o for o in found if o.harm.label == kind] for kind in ("healthy", "benign", "harmful")}
     rules: dict[str, Any] = {}
     for rule in sorted(shipped_rules()):
@@ -105,11 +109,17 @@ def figures(found: Sequence[Outcome]) -> dict[str, Any]:
         wanted, delays = expected(found, rule)
         row["recall"] = [len(delays), wanted]
         row["delay"] = round(median(delays), 3) if delays else None
+        row["per_10k_steps"] = alarm_rate(found, rule)
         rules[rule] = row
     sets = {"report" if o.config.seed in SEEDS["report"] else "dev" for o in found}
     date = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     runs_of = {kind: len(runs) for kind, runs in kinds.items()}
-    return {"set": " and ".join(sorted(sets)), "date": date, "runs": runs_of, "rules": rules}
+    hits = sum(o.hit is not None for o in kinds["harmful"])
+    together = {"recall": [hits, len(kinds["harmful"])], "per_10k_steps": alarm_rate(found)}
+    return {
+        "set": " and ".join(sorted(sets)), "date": date, "runs": runs_of, "together": together,
+        "rules": rules, "severity": severity_curves(found),
+    }  # fmt: skip
 
 
 def _head(found: Sequence[Outcome], chosen: Sequence[Config], results: Results) -> str:

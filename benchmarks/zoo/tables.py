@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from benchmarks.zoo.curves import alarm_rate, severity_curves
 from benchmarks.zoo.detectors import shipped_rules
 from benchmarks.zoo.grid import CONTROLS, Config
 from benchmarks.zoo.harm import label
@@ -62,13 +63,13 @@ def rule_table(found: Sequence[Outcome]) -> str:
             counts.append(share(sum(o in fired for o in runs), len(runs)))
         ran = sum(rule in o.verdict.ran for o in found)
         notes = sum(rule in o.verdict.infos for o in found if o.harm.label == "healthy")
-        healthy = [o for o in found if o.harm.label == "healthy"]
-        per_steps = 1e4 * sum(o in fired for o in healthy) / max(1, sum(o.steps for o in healthy))
+        rate = alarm_rate(found, rule)
+        per_steps = f"{rate['rate']:.2f} [{rate['upper']:.2f}]" if rate else "-"
         delay = percent(median(delays)) if delays else "-"
-        rows.append((rule, *counts, f"{per_steps:.2f}", share(len(delays), wanted), delay, len(other), notes,
+        rows.append((rule, *counts, per_steps, share(len(delays), wanted), delay, len(other), notes,
                      percent(ran / len(found))))  # fmt: skip
-    head = ("rule", "healthy", "benign", "alarms per 10,000 healthy steps", "said where expected", "median delay",
-            "on other harmful runs", "notes on healthy", "runs judged")  # fmt: skip
+    head = ("rule", "healthy", "benign", "alarms per 10,000 healthy steps [at most]", "said where expected",
+            "median delay", "on other harmful runs", "notes on healthy", "runs judged")  # fmt: skip
     return table(head, rows)
 
 
@@ -98,16 +99,11 @@ def operator_table(found: Sequence[Outcome]) -> str:
 def severity_table(found: Sequence[Outcome]) -> str:
     """Recall against severity, per operator: from harmless to lethal as far as the grid goes."""
     rows = []
-    for operator in sorted({o.config.operator for o in found if o.config.operator not in CONTROLS}):
+    for operator, points in severity_curves(found).items():
         cells = []
-        runs = [o for o in found if o.config.operator == operator]
-        for severity in sorted({o.config.severity for o in runs}, key=lambda s: (abs(s), s)):
-            here = [o for o in runs if o.config.severity == severity]
-            harmful = [o for o in here if o.harm.label == "harmful"]
-            quiet = [o for o in here if o.harm.label == "benign"]
-            text = f"{severity:g}: {sum(o.hit is not None for o in harmful)}/{len(harmful)}"
-            alarms = sum(bool(o.verdict.alarms) for o in quiet)
-            cells.append(text + (f" ({alarms}/{len(quiet)} of the benign)" if quiet else ""))
+        for p in points:
+            text = f"{p['severity']:g}: {p['hits']}/{p['harmful']}"
+            cells.append(text + (f" ({p['benign_alarms']}/{p['benign']} of the benign)" if p["benign"] else ""))
         rows.append((operator, "; ".join(cells)))
     return table(("operator", "severity: harmful runs with an expected alarm (alarms on benign ones)"), rows)
 

@@ -25,7 +25,7 @@ def scale_lr(plan: Plan, severity: float) -> None:
 @operator("sgd-lr-up")
 @operator("sgd-lr-down")
 def scale_sgd_lr(plan: Plan, severity: float) -> None:
-    """The same under SGD with momentum."""
+    """Learning rate of SGD with momentum times severity."""
     use_sgd(plan)
     plan.lr *= severity
 
