@@ -18,7 +18,7 @@ from lightning_diag.probes.shards import copies, is_distributed, shard_of
 from lightning_diag.probes.strided import Samples
 from lightning_diag.reading import Reading
 
-_UPDATES = ("weight/parameter_norm", "update/parameter_ratio")
+_UPDATES = ("weight/parameter_norm", "weight/distance", "update/parameter_ratio")
 _OPAQUE = {
     "FSDPStrategy": "FSDP1 flattens parameters before it shards them (ModelParallelStrategy, FSDP2, doesn't)",
     "DeepSpeedStrategy": "DeepSpeed keeps gradients and master weights in its engine",
@@ -37,6 +37,7 @@ class GradientProbe(Probe):
     shards to itself (FSDP1, DeepSpeed) is not measurable; DeepSpeed's own global norm is taken.
     """
 
+    kept = ("_starts",)
     signals = (
         "lr",
         "grad/norm",
@@ -56,6 +57,7 @@ class GradientProbe(Probe):
         self._optimizers = list(scene.optimizers)
         self.parameters = TrainedParameters.of(scene.module, self._optimizers)
         self._sharded = False
+        self._starts: dict[int, Tensor] = {}  # each optimizer's sample of weights as they were at first
         self._carried: Tensor | None = None  # norm of the gradients there before the step's first backward
         self._handed = 0  # losses handed to backward in this batch
         self._clear()
@@ -132,14 +134,20 @@ class GradientProbe(Probe):
         if self._measure_after:
             self._clipped[optimizer] = self._norms_now(optimizer)
         before = self._weights.pop(optimizer)
+        start = self._starts.get(optimizer)
+        if start is None or start.shape != before.shape:  # also where a checkpoint was made by other processes
+            start = self._starts[optimizer] = before.clone()
+        far = torch.linalg.vector_norm(before - start, dim=1)
         change = torch.linalg.vector_norm(self._samples[optimizer].rows(1) - before, dim=1)
         weight = torch.linalg.vector_norm(before, dim=1)
         if self._sharded:
             part = self._blow_up[optimizer] * self._share[optimizer]
             self._ratios[optimizer], self._sizes[optimizer] = change * part, weight * part
+            self._ways[optimizer] = far * part
             return
         self._ratios[optimizer] = change / torch.where(weight > 0, weight, float("nan"))
         self._sizes[optimizer] = weight * self._blow_up[optimizer]
+        self._ways[optimizer] = far * self._blow_up[optimizer]
 
     def collect(self) -> Values:
         if not self._norms:
@@ -165,12 +173,14 @@ class GradientProbe(Probe):
         if self._ratios:
             change = "update/parameter_norm" if self._sharded else "update/parameter_ratio"
             values.append(("weight/parameter_norm", self._whole(self._sizes)))
+            values.append(("weight/distance", self._whole(self._ways)))
             values.append((change, self._whole(self._ratios)))
         self._clear()
         return values
 
     def detach(self) -> None:
         self._clear()
+        self._starts = {}
         self._optimizers = []
         self._samples = []
         self._tensors = []
@@ -183,6 +193,7 @@ class GradientProbe(Probe):
         self._weights: dict[int, Tensor] = {}
         self._ratios: dict[int, Tensor] = {}
         self._sizes: dict[int, Tensor] = {}
+        self._ways: dict[int, Tensor] = {}
 
     def _by_optimizer(self) -> list[list[int]]:
         """Parameter indices measured with each optimizer; those that none holds go with the first."""

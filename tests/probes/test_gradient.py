@@ -53,6 +53,29 @@ def test_every_signal_agrees_with_a_float64_reference() -> None:
     assert np.isnan(got["update/parameter_ratio"][3])  # a LayerNorm bias starts at zero: no ratio
 
 
+def test_distance_is_the_way_from_the_first_sample_and_goes_on_after_a_resume() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(5, 700), nn.Tanh(), nn.Linear(700, 3))
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.01)
+    probe = GradientProbe()
+    probe.attach(Scene(module, [optimizer], Facts()))
+    start = [p.detach().double().clone() for p in module.parameters()]
+    one_step(module, optimizer, probe)
+    assert measured(probe)["weight/distance"].tolist() == [0.0] * 4
+    for _ in range(3):
+        here = [p.detach().double().clone() for p in module.parameters()]
+        one_step(module, optimizer, probe)
+        got = measured(probe)["weight/distance"]
+        assert got == pytest.approx([float((h - s).norm()) for h, s in zip(here, start, strict=True)], rel=0.1)
+    resumed = GradientProbe()
+    resumed.attach(Scene(module, [optimizer], Facts()))
+    resumed.load_state_dict(probe.state_dict(), torch.device("cpu"))
+    here = [p.detach().double().clone() for p in module.parameters()]
+    one_step(module, optimizer, resumed)
+    got = measured(resumed)["weight/distance"]
+    assert got == pytest.approx([float((h - s).norm()) for h, s in zip(here, start, strict=True)], rel=0.1)
+
+
 def test_facts_name_kinds_and_what_no_optimizer_holds() -> None:
     module = nn.ModuleDict({"emb": nn.Embedding(4, 5), "norm": nn.BatchNorm1d(5), "out": nn.Linear(5, 2)})
     module["out"].bias.requires_grad_(False)
