@@ -27,7 +27,7 @@ def points(pattern: Pattern, left: Left, notes: Notes) -> Mapping[str, float]:
         left: see :data:`Left`.
         notes: see :data:`Notes`.
     """
-    given = any(rule in notes or rule in left for rule in pattern.given)
+    given = any(rule in left or (rule in notes and notes[rule].status != "resolved") for rule in pattern.given)
     return {**dict.fromkeys(_explains(pattern), ROOTED), **pattern.points} if given else pattern.points
 
 
@@ -49,10 +49,14 @@ def score(pattern: Pattern, left: Left, notes: Notes) -> float:
     if all(f.status == "resolved" for f in members(pattern, left, notes) if f.rule in left):
         return 0.0
     return (
-        sum(w * (0.5 if left[rule].status == "resolved" else 1.0) for rule, w in weights.items() if rule in left)
-        + HINTED * sum(w for rule, w in weights.items() if rule in notes)
+        sum(w * _stands(left[rule]) for rule, w in weights.items() if rule in left)
+        + HINTED * sum(w * _stands(notes[rule]) for rule, w in weights.items() if rule in notes)
         + 0.1 * sum(1 for rule in pattern.explains if rule in left and rule not in weights)
     )
+
+
+def _stands(finding: Finding) -> float:
+    return 0.5 if finding.status == "resolved" else 1.0
 
 
 def own(pattern: Pattern, left: Left, scores: Sequence[float], notes: Notes) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from lightning_diag.detectors._lr_watch import LrWatch
 from lightning_diag.detectors.base import Detector
@@ -65,6 +65,20 @@ def reference(reading: Reading, first_losses: float = 0.0) -> Reference | None:
     if level and relative:
         first_losses = level / relative
     return Reference(first_losses, 0.0, False) if first_losses > 0 else None
+
+
+T = TypeVar("T")
+
+
+def of_task(reading: Reading, classes: T, numbers: T, language: T) -> T:
+    """Return the limit for what is learned: three classes or more, numbers, or language and two classes.
+
+    Most of the loss of the last can't be learned.
+    """
+    facts = reading.facts
+    if facts.task == "classification" and (facts.num_classes or 0) >= 3:
+        return classes
+    return numbers if facts.task == "regression" else language
 
 
 def not_competing(reading: Reading) -> None:

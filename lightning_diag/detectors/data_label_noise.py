@@ -17,6 +17,8 @@ NAMED = 5
 LOW, HIGH = -0.7, 0.5  # means, in usual margins, from which two components stand apart: of right labels 30 trainings of
 # digits, tables and small images (development seeds): none of them did so twice
 STEP = 0.5  # margins a sample from one fit to the next
+AGREE = 0.5  # share of suspected labels over the fitted rate
+LEARNED = 0.2  # the least share there was over the present one: labels that were learned are not wrong
 MOST = 0.5  # share of suspected labels above which the network hasn't learned the rest either
 
 
@@ -30,12 +32,14 @@ class DataLabelNoise(Detector):
         the mean margin over training of each sample: logit of the given label less the best other. Two normal
         components are fitted to them; where they stand apart (the lower mean at most -0.7, the other at least 0.5 times
         the median positive margin) in two successive estimates, the weight of the lower one is the rate, and ``se`` its
-        standard error. Else the rate is the share of margins below ``-0.5`` times that median, with its binomial error,
-        if these are at least ``depth`` of all negative ones (hard samples lie just below zero) and stand: at least
-        ``stays`` of the largest of the last three shares, each a new margin a sample later; a network that learns
-        slowly is against fewer and fewer labels, wrong ones it stays against. Fires where ``rate - 3 se > note``, once
-        the network is sure of the labels it agrees with (median margin at least ``margin``). Not judged while it is
-        against most labels or its loss is no better than chance: then it is the network that is wrong.
+        standard error, unless the share of margins below ``-0.5`` times that median is less than half of it (samples
+        that are learned late make a second component, too, but not against their labels). Else the rate is that share,
+        with its binomial error, if these are at least ``depth`` of all negative ones (hard samples lie just below zero)
+        and stand: at least ``stays`` of the largest of the last three shares, each a new margin a sample later; a
+        network that learns slowly is against fewer and fewer labels, wrong ones it stays against. Fires where
+        ``rate - 3 se > note``, once the network is sure of the labels it agrees with (median margin at least
+        ``margin``). Not judged while it is against most labels or its loss is no better than chance, or while that
+        share is five times what it once was: then it is the network that is wrong.
 
     Reads:
         ``data/noise_frac data/noise_samples data/noise_depth data/noise_margin data/noise_seen``, ``data/noise_rate
@@ -104,6 +108,7 @@ class DataLabelNoise(Detector):
 
     def _reset(self) -> None:
         self._shares: list[float] = []  # the last estimates, each of a new margin a sample
+        self._least = 1.0  # the least share so far
         self._seen = 0.0  # margins a sample at the newest of them
         self._apart = 0  # successive fits whose components stand apart
         self._fitted = -STEP  # margins a sample at the newest fit
@@ -125,12 +130,15 @@ class DataLabelNoise(Detector):
         seen = reading.scalar("data/noise_seen") or 0.0
         if seen >= self._seen + 1:
             self._shares, self._seen = [*self._shares, share][-3:], seen
+            self._least = min(self._least, share)
         if self._order.sorted:
             raise NotMeasurable("batches are sorted by label: each forgets the labels of the ones before")
         if (reading.scalar("data/noise_margin") or 0.0) < self.margin:
             raise NotMeasurable("the network isn't sure yet even of the labels it agrees with")
         if share > MOST or self._relative >= 1:
             raise NotMeasurable("the network is against most labels, or no better than chance")
+        if self._least < LEARNED * share:
+            raise NotMeasurable("the network agreed with these labels before")
         self._compare(reading, seen)
         rate, se = self._rate(reading, share, samples)
         if rate - 3 * se <= self.note:
@@ -160,8 +168,9 @@ class DataLabelNoise(Detector):
 
     def _rate(self, reading: Reading, share: float, samples: float) -> tuple[float, float]:
         """The rate of wrong labels and its standard error; 0 where margins only look like it."""
-        if self._apart >= 2:
-            return reading.scalar("data/noise_rate") or 0.0, reading.scalar("data/noise_error") or math.inf
+        rate = reading.scalar("data/noise_rate") or 0.0
+        if self._apart >= 2 and share >= AGREE * rate:
+            return rate, reading.scalar("data/noise_error") or math.inf
         if len(self._shares) < 3:
             raise NotMeasurable("needs three estimates, each a new look at the samples later")
         depth = reading.scalar("data/noise_depth") or 0.0

@@ -76,7 +76,7 @@ class GradientUnderflow(Detector):
         super().__init__()
 
     def _reset(self) -> None:
-        self._run = Consequence()
+        self._run = Consequence(sure=True)
         self._row = 0
         self._judged = 0
         self._since = -1

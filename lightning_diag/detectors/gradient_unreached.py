@@ -95,7 +95,7 @@ class GradientUnreached(Detector):
         super().__init__()
 
     def _reset(self) -> None:
-        self._run = Consequence()
+        self._run = Consequence(sure=True)
         self._missing = Streak()
         self._orphan = Streak()
 

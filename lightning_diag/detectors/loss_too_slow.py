@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._lr_watch import LrWatch
-from lightning_diag.detectors._trend import reference
+from lightning_diag.detectors._trend import of_task, reference
 from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
@@ -116,7 +116,7 @@ class LossTooSlow(Detector):
             return None
         self._done = True
         self._refuse(reading, planned)
-        limit = self._limit(reading)
+        limit = of_task(reading, self.limit, self.numbers, self.language)
         curves = [self._train] if math.isnan(self._val[0]) else [self._train, self._val]
         if any(math.isnan(curve[0]) for curve in curves):
             raise NotMeasurable("not watched from the first quarter on")
@@ -125,12 +125,6 @@ class LossTooSlow(Detector):
         if not (limit < now and self._train[1] < AT_CHANCE and min(paces) >= self.pace):
             return None
         return self._finding(reading, limit, now, min(paces))
-
-    def _limit(self, reading: Reading) -> float:
-        facts = reading.facts
-        if facts.task == "classification" and (facts.num_classes or 0) >= 3:
-            return self.limit
-        return self.numbers if facts.task == "regression" else self.language
 
     def _take(self, reading: Reading, progress: float) -> None:
         values, unit = reading.values, reference(reading)

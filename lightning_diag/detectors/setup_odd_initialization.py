@@ -78,7 +78,7 @@ class SetupOddInitialization(Detector):
     def _reset(self) -> None:
         self._looked = False
         self._odd: dict[str, Any] = {}  # the note, as it was said
-        self._run = Consequence()
+        self._run = Consequence(sure=True)
 
     def update(self, reading: Reading) -> Finding | None:
         """Judge the first weights, then what becomes of a run that has odd ones."""

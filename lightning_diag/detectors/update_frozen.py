@@ -98,7 +98,7 @@ class UpdateFrozen(Detector):
         super().__init__()
 
     def _reset(self) -> None:
-        self._run = Consequence()
+        self._run = Consequence(sure=True)
         self._streak = Streak()
         self._weight = np.zeros(0)
 

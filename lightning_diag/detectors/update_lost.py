@@ -79,7 +79,7 @@ class UpdateLost(Detector):
         super().__init__()
 
     def _reset(self) -> None:
-        self._run = Consequence()
+        self._run = Consequence(sure=True)
         self._shares = SortedWindow(self.samples)
         self._since = -1
 

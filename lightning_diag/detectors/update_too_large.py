@@ -25,7 +25,8 @@ FIRST_STEPS = 3  # Adam's first steps have full size whatever the gradient
 RATIO_SAMPLES = 10
 LOSSES = 10  # losses before their median is a level
 SOON_STEPS, SOON = 32, 1.05  # R above this so long after: the level (a median of 32 losses) holds only later losses
-LATE_STEPS = 100  # no better than chance so long after
+LATE_STEPS, LATE_FRAC = 100, 0.2  # no better than chance so long after; a short plan's share, at least
+LEAST_STEPS = 50  # ... of these
 EXPIRES_STEPS = 300  # a mechanism without consequence by then is forgotten
 HEALED = 0.5  # R that shows that it did no harm ...
 STRONG_HEALED = 0.2  # ... or this one after strong growth
@@ -65,9 +66,9 @@ class UpdateTooLarge(Detector):
         either is passed (info). It is remembered for 300 steps or until R (``loss/relative``; where chance isn't known
         at least the loss over the first one) falls below 0.5, and becomes a warning when meanwhile R and the loss over
         the first loss are above ``worse``, R is above 1.05 after 32 steps or above ``stuck`` (0.2 after ``strong``
-        growth) after 100, or the loss is far above its best. Critical when weights grew 10 times and R is above
-        ``stuck`` 100 steps later. Of several optimizers each is judged apart; where they follow losses of their own
-        these say nothing, and ``strong`` growth alone is a warning.
+        growth) after 100 (a fifth of a plan of less than 500, at least 50), or the loss is far above its best. Critical
+        when weights grew 10 times and R is above ``stuck`` so long after. Of several optimizers each is judged apart;
+        where they follow losses of their own these say nothing, and ``strong`` growth alone is a warning.
 
     False alarms:
         No warning in any of the 165 healthy and harmless trainings of ``benchmarks/results/gradient_rules.md``; info
@@ -163,8 +164,9 @@ class UpdateTooLarge(Detector):
         if self._since < 0:
             return None
         age, now = reading.step - self._since, self._last == reading.step
-        if self._suffers(age):
-            lost = self._peak > BLOWN and age >= LATE_STEPS and run.above_start > self.stuck
+        late = _late(reading.facts.planned_steps)
+        if self._suffers(age, late):
+            lost = self._peak > BLOWN and age >= late and run.above_start > self.stuck
             return self._finding(reading, Severity.CRITICAL if lost else Severity.WARNING)
         if reading.facts.competing and self._peak > self.strong:
             return self._finding(reading, Severity.WARNING)
@@ -174,11 +176,11 @@ class UpdateTooLarge(Detector):
             self._since, self._where = -1, []
         return found
 
-    def _suffers(self, age: int) -> bool:
+    def _suffers(self, age: int, late_steps: float) -> bool:
         run, relative = self._run, self._run.above_start
         worse = run.watched >= LOSSES and relative > self.worse and run.level > self.worse * run.first_loss
         soon = age >= SOON_STEPS and relative > SOON
-        late = age >= LATE_STEPS and relative > (STRONG_HEALED if self._peak > self.strong else self.stuck)
+        late = age >= late_steps and relative > (STRONG_HEALED if self._peak > self.strong else self.stuck)
         return worse or soon or late or (age >= SOON_STEPS and run.diverging())
 
     def _finding(self, reading: Reading, severity: Severity) -> Finding:
@@ -212,6 +214,15 @@ class UpdateTooLarge(Detector):
             ),
             step=self._since,
         )  # fmt: skip
+
+
+def _late(planned_steps: int | None) -> float:
+    """Steps after which a run should have got over it: those of a short plan are fewer.
+
+    >>> _late(300), _late(None)
+    (60.0, 100)
+    """
+    return min(LATE_STEPS, max(LEAST_STEPS, LATE_FRAC * planned_steps)) if planned_steps else LATE_STEPS
 
 
 def _usual(reading: Reading, count: int) -> Value:

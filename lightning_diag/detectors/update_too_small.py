@@ -8,8 +8,11 @@ from typing import ClassVar
 import numpy as np
 
 from lightning_diag.detectors._arguments import number, whole
-from lightning_diag.detectors._consequence import Consequence
+from lightning_diag.detectors._consequence import NOTHING, Consequence
 from lightning_diag.detectors._parameters import arrays, matrices
+from lightning_diag.detectors._trend import of_task, reference
+from lightning_diag.detectors._way import Way
+from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -18,7 +21,17 @@ from lightning_diag.streaming.sorted_window import SortedWindow
 
 SHRUNK = 1.0  # decades: with a steady learning rate steps shrink this much when layers die or the run has converged
 PRETRAINED = 0.9  # R of the first ten losses below which a run goes on from what was learned before
+TINY = 0.5  # decades below the limit at which a run that has learned nothing is told after half the time
 USUAL = 1e-3  # update ratio of most healthy runs (CS231n)
+EARLY, LATE = 0.3, 0.6  # shares of the plan between which the way is judged
+GROWN = 1.5  # growth of the weights from which a straight way means that they were thrown far out, or began at nothing
+# what is left of the loss at 0.3 and at half of the plan where steps are large enough: classes, numbers, language. The
+# slowest healthy runs of the development set had 0.62 and 0.46, 0.79 and 0.69, 0.82 and 0.75.
+LEFT = ((0.72, 0.4), (0.87, 0.82), (0.845, 0.77))
+ADVICE = (
+    "print the lr over 100 steps: does the scheduler step once per what it was written for, step or epoch?",
+    "if raising it makes no difference, look at gradient_clip_val and weight decay next",
+)
 
 
 class UpdateTooSmall(Detector):
@@ -32,9 +45,12 @@ class UpdateTooSmall(Detector):
         ``u``: median over weight matrices of the update ratio (exact zeros left out: those are ``updates/frozen``),
         median over ``samples`` samples. ``R`` (``loss/relative``) at the planned end, going on as fast as on average
         so far or as over the last half, whichever is faster; without a plan, after 20 times the steps done.
+        ``S``: distance of the weights from where they were first over the length of their way (the sum of all steps),
+        median over weight matrices. Steps that are large enough overshoot and turn, so that ``S`` falls.
 
     Reads:
-        ``update/parameter_ratio lr`` where sampled, ``loss/relative`` beside them.
+        ``update/parameter_ratio weight/parameter_norm weight/distance lr`` where sampled, ``loss/relative`` beside
+        them.
 
     Args:
         ratio_log10: log10 of the update ratio; higher = also learning rates less far off. Default -3.3 (half of the
@@ -44,12 +60,18 @@ class UpdateTooSmall(Detector):
         target: R that the run should reach by its planned end; higher = fewer warnings. Default 0.5.
         learned: R below which there is nothing to complain of; higher = quieter. Default 0.2.
         nominal: share of its peak below which the learning rate counts as decayed; higher = quieter. Default 0.3.
+        straight: S from which the way is straight; higher = quieter. Default 0.7: learning rates 10 times too low gave
+            0.69 to 0.97 between 0.3 and half of the plan; healthy runs that had as much of their loss left had less
+            (development set).
 
     Fires when:
-        ``u`` is below its limit and R above ``learned`` after 2 % of the plan (60 to 1,000 steps, 200 without a plan),
-        while the learning rate is above ``nominal`` of its peak and not rising (info); a warning when the chance level
-        is known and R is above ``target`` and still will be at the end; not on a plateau after a faster fall, which
-        small steps don't make (noisy targets do).
+        ``u`` is below its limit and R above ``learned`` after 2 % of the plan (60 to 1,000 steps, 200 without a plan;
+        30 at least where ``u`` is half a decade below its limit and nothing was learned), while the learning rate is above
+        ``nominal`` of its peak and not rising (info); a warning when the chance level is known and R is above
+        ``target`` and still will be at the end; not on a plateau after a faster fall, which small steps don't make
+        (noisy targets do). Also a warning where S is above ``straight`` between 0.3 and 0.6 of the plan and R above
+        what healthy runs have left by then (classes: 0.72 falling to 0.4 at half of the plan, numbers: 0.87 to 0.82,
+        language: 0.845 to 0.77).
 
     False alarms:
         Silent in all of the 165 healthy and harmless trainings of ``benchmarks/results/gradient_rules.md``. A warning
@@ -97,16 +119,19 @@ class UpdateTooSmall(Detector):
         target: float = 0.5,
         learned: float = 0.2,
         nominal: float = 0.3,
+        straight: float = 0.7,
     ) -> None:
         self.ratio_log10 = number("ratio_log10", ratio_log10, -12, 0)
         self.samples = whole("samples", samples, 3)
         self.target = number("target", target, 0)
         self.learned = number("learned", learned, 0)
         self.nominal = number("nominal", nominal, 0, 1)
+        self.straight = number("straight", straight, 0, 1)
         super().__init__()
 
     def _reset(self) -> None:
         self._run = Consequence()
+        self._way = Way()
         self._ratios = SortedWindow(self.samples)
         self._largest = -math.inf  # median so far
 
@@ -114,6 +139,7 @@ class UpdateTooSmall(Detector):
         """Judge the size of this step."""
         run = self._run
         run.see(reading)
+        self._way.see(reading)
         (ratio,) = arrays(reading, "update/parameter_ratio")
         ratio = ratio[matrices(reading.facts)]
         ratio = ratio[np.isfinite(ratio) & (ratio > 0)]
@@ -121,7 +147,9 @@ class UpdateTooSmall(Detector):
             raise NotMeasurable("no weight matrix moved by a finite amount")
         self._ratios.push(float(np.log10(np.median(ratio))))
         self._largest = max(self._largest, self._ratios.median())
-        if not self._ratios.full or run.watched < run.patience_steps:
+        tiny = self._ratios.median() < self.ratio_log10 - TINY and run.relative > NOTHING
+        patience = run.sooner_steps if tiny else run.patience_steps
+        if not self._ratios.full or run.watched < patience:
             raise NotMeasurable(f"fewer than {self.samples} samples or {run.patience_steps} steps")
         if run.warming_up or run.rates.decay < self.nominal:
             raise NotMeasurable("the learning rate is warming up or has decayed")
@@ -129,16 +157,49 @@ class UpdateTooSmall(Detector):
             raise NotMeasurable("the loss is not measured, so nobody can say whether the steps are too small")
         if self._ratios.median() < self._largest - SHRUNK:
             raise NotMeasurable("steps were 10 times larger before: the gradient has shrunk, not the learning rate")
-        if self._ratios.median() >= self.ratio_log10 or run.relative < self.learned:
-            return None
+        ahead = self._ahead(reading)
+        if ahead is not None or self._ratios.median() >= self.ratio_log10 or run.relative < self.learned:
+            return ahead
         return self._finding(reading)
+
+    def _ahead(self, reading: Reading) -> Finding | None:
+        """Judge how straight the way was so far, and what of the loss is left."""
+        progress, unit, way = reading.progress, reference(reading), self._way
+        if progress is None or not EARLY <= progress <= LATE or unit is None or not unit.known:
+            return None
+        early, half = of_task(reading, *LEFT)
+        limit = half + max(0.5 - progress, 0.0) / (0.5 - EARLY) * (early - half)
+        left = unit.relative(self._run.relative * unit.chance)
+        if not (way.straight > self.straight and way.grown < GROWN and left > limit) or self._pretrained:
+            return None
+        rate = self._run.rates.last
+        return self.found(
+            reading,
+            Severity.WARNING,
+            f"The weights have gone straight ahead since the start: their distance from it is {percent(way.straight)} "
+            f"of the way they went (median over weight matrices, limit {percent(self.straight)}), so no step was large "
+            f"enough to overshoot, and at {percent(progress)} of the plan {percent(left)} of the loss is left (limit "
+            f"{percent(limit)}).",
+            evidence={
+                "value": way.straight,
+                "limit": self.straight,
+                "update_ratio": 10 ** self._ratios.median(),
+                "relative_loss": left,
+                "relative_limit": limit,
+                "lr": rate,
+            },
+            advice=(f"repeat the first tenth with {_rate(rate, 3.0)}: if the loss falls faster, that was it", *ADVICE),
+        )
+
+    @property
+    def _pretrained(self) -> bool:
+        return bool(self._run.trail) and self._run.trail[0][1] < PRETRAINED
 
     def _finding(self, reading: Reading) -> Finding:
         run, ratio = self._run, 10 ** self._ratios.median()
         end = run.projected(reading.facts)
-        pretrained = bool(run.trail) and run.trail[0][1] < PRETRAINED
         suffers = run.known and run.relative > self.target and end > self.target and not run.plateaued()
-        suffers = suffers and not pretrained
+        suffers = suffers and not self._pretrained
         planned, rate = reading.facts.planned_steps, run.rates.last
         factor = 10.0 ** max(1, round(math.log10(USUAL / ratio)))
         when = f"by step {planned}" if planned else "in 20 times the steps done"
@@ -157,8 +218,7 @@ class UpdateTooSmall(Detector):
             },
             advice=(
                 f"repeat the first 200 steps with {_rate(rate, factor)}: if the loss falls faster, that was it",
-                "print the lr over 100 steps: does the scheduler step once per what it was written for, step or epoch?",
-                "if raising it makes no difference, look at gradient_clip_val and weight decay next",
+                *ADVICE,
             ),
         )
 
