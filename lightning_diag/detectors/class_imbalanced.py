@@ -17,6 +17,7 @@ from lightning_diag.reading import Reading
 
 NAMED = 5
 PASSES = 4  # in a row in which mildly rare classes must be missed: early on they are only learned later
+FEW = 10  # different training samples a class has at least if it is its rarity, and not little data, that does harm
 TIMES = 3.0  # as often as the others
 ADVICE = (
     "add real or generated samples of these classes",
@@ -39,7 +40,8 @@ class ClassImbalanced(Detector):
         frequent classes' share plus ``gap``.
 
     Reads:
-        ``class/train_support`` (accumulated over the run), ``class/support``, ``class/right``.
+        ``class/train_support`` (accumulated over the run), ``class/support``, ``class/right``; ``data/samples``, how
+        many different ones there are.
 
     Args:
         ratio: largest over smallest above which the training is imbalanced; higher = only extreme tails. Default 10
@@ -54,7 +56,7 @@ class ClassImbalanced(Detector):
     Fires when:
         the ratio is exceeded: info; a warning when a rare class's recall is surely under the limit, twice in a row, or
         when classes that are ``mild`` times rarer are surely missed more often, four times in a row and at least three
-        times as often.
+        times as often (not with fewer than 10 different samples of one: then there is little data).
 
     False alarms:
         Imbalance that is learned anyway stays info.
@@ -79,7 +81,7 @@ class ClassImbalanced(Detector):
 
     rule: ClassVar[str] = "classes/imbalanced"
     code: ClassVar[str] = "C005"
-    reads: ClassVar[tuple[str, ...]] = ("class/support", "class/train_support")
+    reads: ClassVar[tuple[str, ...]] = ("class/support", "class/train_support", "data/samples")
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "Classes are out of balance"
     refresh: ClassVar[bool] = True
@@ -98,10 +100,14 @@ class ClassImbalanced(Detector):
     def _reset(self) -> None:
         self._train: list[float] = []
         self._row = 0
+        self._different = np.inf  # training samples
         self._missed = 0  # passes in a row in which mildly rare classes were missed more often
 
     def update(self, reading: Reading) -> Finding | None:
         """Add training counts; judge after a validation pass."""
+        different = reading.scalar("data/samples")
+        if different is not None:
+            self._different = different
         train = reading.vector("class/train_support")
         if train is not None:
             old = np.array(self._train) if len(self._train) == train.size else np.zeros(train.size)
@@ -128,7 +134,10 @@ class ClassImbalanced(Detector):
         frequent = (total >= 0.5 * total.max()) & (seen.support > 0)
         (misses, n), (others, m) = (_misses(seen, which) for which in (rare, frequent))
         low, high = float(wilson(misses, n)[0]), float(wilson(others, m)[1])
-        suffers = n >= self.support and low > high + self.gap and misses * m >= TIMES * others * n
+        enough = (
+            rare.any() and float(total[rare].min()) / total.sum() * self._different >= FEW
+        )  # else there is little data
+        suffers = enough and n >= self.support and low > high + self.gap and misses * m >= TIMES * others * n
         self._missed = self._missed + 1 if suffers else 0
         if self._missed < PASSES:
             return None

@@ -39,7 +39,8 @@ class DataLabelNoise(Detector):
         network that learns slowly is against fewer and fewer labels, wrong ones it stays against. Fires where
         ``rate - 3 se > note``, once the network is sure of the labels it agrees with (median margin at least
         ``margin``). Not judged while it is against most labels or its loss is no better than chance, or while that
-        share is five times what it once was: then it is the network that is wrong.
+        share is five times what it once was: then it is the network that is wrong. Where the loss isn't a known one of
+        these labels (mixup trains on others) the fit alone is judged.
 
     Reads:
         ``data/noise_frac data/noise_samples data/noise_depth data/noise_margin data/noise_seen``, ``data/noise_rate
@@ -130,7 +131,8 @@ class DataLabelNoise(Detector):
         seen = reading.scalar("data/noise_seen") or 0.0
         if seen >= self._seen + 1:
             self._shares, self._seen = [*self._shares, share][-3:], seen
-            self._least = min(self._least, share)
+            if self._relative < MOST:  # before it has learned something it agrees with what is most frequent
+                self._least = min(self._least, share)
         if self._order.sorted:
             raise NotMeasurable("batches are sorted by label: each forgets the labels of the ones before")
         if (reading.scalar("data/noise_margin") or 0.0) < self.margin:
@@ -171,6 +173,8 @@ class DataLabelNoise(Detector):
         rate = reading.scalar("data/noise_rate") or 0.0
         if self._apart >= 2 and share >= AGREE * rate:
             return rate, reading.scalar("data/noise_error") or math.inf
+        if reading.facts.loss_kind is None:
+            raise NotMeasurable("the loss isn't a known one of these labels: they may be mixed (mixup), or weighted")
         if len(self._shares) < 3:
             raise NotMeasurable("needs three estimates, each a new look at the samples later")
         depth = reading.scalar("data/noise_depth") or 0.0
