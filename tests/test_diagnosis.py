@@ -187,6 +187,15 @@ def test_what_is_resolved_points_with_half_its_weight() -> None:
 # ---------------------------------------------------------------------------------------------- verdicts
 
 
+def test_a_note_that_is_resolved_gives_no_cause_what_it_asks_for() -> None:
+    def lead(status: str) -> str:
+        note = found("gradients/underflow", 20, Severity.INFO, status=status)
+        odd = found("setup/odd-initialization", 1, Severity.INFO)
+        return names(diagnose([note, odd, found("classes/collapsed", 160), found("sanity/worse-than-linear", 288)]))[0]
+
+    assert (lead("open"), lead("resolved")) == ("low-precision", "bad-initialization")
+
+
 def test_nothing_checked_is_not_healthy() -> None:
     diagnosis = diagnose([], Coverage(skipped={"loss/spike": "no loss"}))
     assert not diagnosis.healthy

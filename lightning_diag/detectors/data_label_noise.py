@@ -69,13 +69,14 @@ class DataLabelNoise(Detector):
 
     Examples:
         >>> import numpy as np
+        >>> from lightning_diag.reading import Facts
         >>> detector = DataLabelNoise()
         >>> for epoch in range(2, 20):
         ...     values = {"data/noise_frac": np.float64(0.12), "data/noise_samples": np.float64(1200),
         ...               "data/noise_depth": np.float64(0.8), "data/noise_margin": np.float64(2.5),
         ...               "data/noise_seen": np.float64(epoch)}
         ...     try:
-        ...         found = detector.update(Reading(50 * epoch, epoch, values))
+        ...         found = detector.update(Reading(50 * epoch, epoch, values, Facts(loss_kind="cross-entropy")))
         ...     except NotMeasurable:
         ...         continue
         ...     if found is not None:

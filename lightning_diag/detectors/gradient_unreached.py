@@ -63,7 +63,7 @@ class GradientUnreached(Detector):
         >>> rng, detector = np.random.default_rng(0), GradientUnreached()
         >>> for step in range(1, 101):
         ...     values = {"grad/missing": np.array([1.0, 1.0, 0.0, 0.0])}
-        ...     values["loss/relative"] = np.float64(1.0 + 0.01 * rng.standard_normal())
+        ...     values["loss/relative"] = np.float64(0.98 + 0.001 * rng.standard_normal())
         ...     try:
         ...         finding = detector.update(Reading(step, 0, values, facts))
         ...     except NotMeasurable:

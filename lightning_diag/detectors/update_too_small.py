@@ -97,7 +97,7 @@ class UpdateTooSmall(Detector):
         ...     if finding is not None:
         ...         print(step, finding.severity, round(finding.evidence["relative_loss_at_end"], 2))
         ...         break
-        60 warning 0.99
+        30 warning 0.99
 
     References:
         Karpathy, CS231n notes, ratio of updates to weights (about 1e-3); Bengio, Practical recommendations for

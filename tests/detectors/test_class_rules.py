@@ -84,6 +84,25 @@ def test_imbalance_that_is_learned_is_a_note_and_one_that_shows_a_warning() -> N
         ClassImbalanced().update(passed(0, lost, train=[5, 5, 1]))
 
 
+def test_classes_a_few_times_rarer_that_are_missed_are_a_warning_together() -> None:
+    def passes(missed: float, train: list[int], different: float = 2000.0, count: int = 6) -> list[Reading]:
+        matrix = uniform(6, 60, 0.03)
+        for k in (1, 3, 5):
+            matrix[k] = 0
+            matrix[k, k], matrix[k, 0] = 60 * (1 - missed), 60 * missed
+        samples = Reading(1, 0, {"data/samples": np.float64(different)})
+        return [samples, *(passed(e, matrix, train=train) for e in range(count))]
+
+    rare = [100, 20, 100, 20, 100, 20]
+    said = judged(ClassImbalanced(), passes(0.2, rare))
+    assert said[:4] == [None] * 4 and said[4] is not None  # early on rare classes are only learned later
+    assert said[4].severity == Severity.WARNING and set(said[4].where) == {"class 1", "class 3", "class 5"}
+    assert "3 of 6 classes" in said[4].message and "20 % of their 180" in said[4].message
+    assert not any(judged(ClassImbalanced(), passes(0.2, [100, 34, 100, 34, 100, 34])))  # hardly rarer
+    assert not any(judged(ClassImbalanced(), passes(0.08, rare)))  # hardly missed more
+    assert not any(judged(ClassImbalanced(), passes(0.2, rare, different=100.0)))  # little data altogether
+
+
 def test_a_class_that_comes_last_is_not_neglected() -> None:
     def growing(e: int) -> np.ndarray[Any, np.dtype[np.float64]]:
         matrix = uniform(6, 60, max(0.05, 0.6 * 0.7**e))

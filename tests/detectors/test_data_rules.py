@@ -71,6 +71,8 @@ NOISE = {"data/noise_frac": 0.12, "data/noise_samples": 1000, "data/noise_depth"
         ("DataLabelNoise", {**NOISE, **APART, "data/noise_high": 0.3, "data/noise_depth": 0.3}, set()),
         ("DataLabelNoise", {**NOISE, **APART, "data/noise_margin": 0.3}, set()),
         ("DataLabelNoise", {**NOISE, "data/noise_margin": 0.3}, set()),
+        # two components of margins, but hardly a label the network is against: samples that are learned late
+        ("DataLabelNoise", {**NOISE, **APART, "data/noise_rate": 0.4, "data/noise_frac": 0.05}, {"info"}),
         ("DataLabelNoise", {**NOISE, "data/noise_frac": 0.6}, set()),  # the network is wrong, not the labels
         ("DataLabelNoise", {**NOISE, "loss/relative": 1.5}, set()),
         ("DataLabelNoise", {**NOISE, "data/noise_frac": 0.04}, {"info"}),
@@ -112,7 +114,8 @@ NOISE = {"data/noise_frac": 0.12, "data/noise_samples": 1000, "data/noise_depth"
     ],
 )
 def test_when_it_fires(rule: str, values: Mapping[str, Any], expected: set[str]) -> None:
-    assert severities(run(getattr(detectors, rule)(), values)) == expected
+    facts = Facts(loss_kind="cross-entropy") if rule == "DataLabelNoise" else Facts()
+    assert severities(run(getattr(detectors, rule)(), values, facts=facts)) == expected
 
 
 def test_what_changes_with_the_run_and_its_facts() -> None:
@@ -170,8 +173,22 @@ def test_slow_learning_is_no_label_noise() -> None:
     detector, found = detectors.DataLabelNoise(), []
     for look in range(2, 30):
         values = {**NOISE, "data/noise_frac": 0.5 * 0.8**look, "data/noise_seen": look}
-        found += judged(detector, [Reading(10 * look, look, {k: np.float64(v) for k, v in values.items()})])
+        made = {k: np.float64(v) for k, v in values.items()}
+        found += judged(detector, [Reading(10 * look, look, made, Facts(loss_kind="cross-entropy"))])
     assert not any(found)
+
+
+def test_mixed_labels_and_a_network_that_broke_are_no_label_noise() -> None:
+    known = Facts(loss_kind="cross-entropy")
+    assert run(detectors.DataLabelNoise(), NOISE, facts=known) and not run(detectors.DataLabelNoise(), NOISE)
+    apart = {**NOISE, **APART, "data/noise_rate": 0.15}
+    assert run(detectors.DataLabelNoise(), apart), "two clear components are wrong labels all the same"
+    for before, expected in ((0.3, True), (0.9, False)):  # R while the network agreed with nearly all labels
+        detector = detectors.DataLabelNoise()
+        assert not any(run(detector, {**NOISE, "data/noise_frac": 0.0, "loss/relative": 1 - before}, 5, known))
+        values = {k: np.float64(v) for k, v in {**NOISE, "loss/relative": 0.3}.items()}
+        later = [Reading(s, s, {**values, "data/noise_seen": np.float64(s)}, known) for s in range(6, 40)]
+        assert any(judged(detector, later)) is expected
 
 
 @pytest.mark.parametrize("cls", RULES, ids=lambda cls: cls.rule)

@@ -33,7 +33,8 @@ def test_a_note_at_once_and_a_warning_where_nothing_is_learned(
 ) -> None:
     found = findings(kind(), stream(values))
     assert found[0].severity == Severity.INFO and found[0].step <= 9
-    assert first(found, Severity.WARNING) == 60
+    assert first(found, Severity.WARNING) == 30
+    assert first(findings(kind(), stream(values, relative=0.975)), Severity.WARNING) == 60
     assert {f.severity for f in findings(kind(), stream(values, relative=0.6))} == {Severity.INFO}
 
 

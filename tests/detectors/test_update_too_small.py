@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from lightning_diag.detectors.update_too_small import UpdateTooSmall
 from lightning_diag.errors import ConfigurationError
 from lightning_diag.finding import Severity
+from lightning_diag.reading import Facts
 from tests.detectors.parameter_stream import Make, Values, assert_resumes, facts, findings, first, run, stream, values
 
 
@@ -22,7 +25,7 @@ def small(ratio: float = 1e-5, relative: float = 1.0, falling: float = 0.0, lr: 
 
 def test_gets_nowhere_is_a_warning() -> None:
     found = findings(UpdateTooSmall(), stream(small(falling=1e-5)))
-    assert (found[0].severity, found[0].last_step) == (Severity.WARNING, 60)
+    assert (found[0].severity, found[0].last_step) == (Severity.WARNING, 30)
     assert "limit 5.0e-04" in found[0].message
     assert "at 0.99 by step 1000" in found[0].message
     assert found[0].advice[0].startswith("repeat the first 200 steps with lr=0.0001 (100 times")
@@ -112,7 +115,7 @@ def test_leaves_out_zeros_and_non_finite_ratios() -> None:
         return made
 
     assert run(UpdateTooSmall(), stream(make))[0] == "no weight matrix moved by a finite amount"
-    assert first(findings(UpdateTooSmall(), stream(make)), Severity.WARNING) == 60
+    assert first(findings(UpdateTooSmall(), stream(make)), Severity.WARNING) == 49
 
 
 def test_without_a_loss_nobody_can_say() -> None:
@@ -132,3 +135,60 @@ def test_resumes() -> None:
 def test_says_which_argument_is_wrong(argument: str, value: float) -> None:
     with pytest.raises(ConfigurationError, match=f"{argument} must be .* got {value}"):
         UpdateTooSmall(**{argument: value})  # type: ignore[arg-type]
+
+
+def ahead(straight: float = 0.9, relative: float = 0.8, grown: float = 1.0, lr: float = 0.1) -> Make:
+    """Steps of the usual size on a way whose distance is ``straight`` of its length."""
+
+    def make(step: int, rng: np.random.Generator) -> Values:
+        made = values(rng, relative if step > 12 else 1.0, lr=np.array([lr]))
+        weight = 6.4 * (grown if step > 1 else 1.0)
+        made["weight/parameter_norm"] = np.full(6, weight)
+        made["update/parameter_ratio"] = np.full(6, 1e-2)
+        made["weight/distance"] = np.full(6, straight * weight * 1e-2 * (step - 1))
+        return made
+
+    return make
+
+
+CLASSES = facts(planned_steps=200, task="classification", num_classes=10)
+
+
+def told(make: Make, known: Facts = CLASSES) -> list[tuple[Severity, int]]:
+    return [(f.severity, f.last_step) for f in findings(UpdateTooSmall(), stream(make, range(1, 201), known))]
+
+
+def test_a_straight_way_with_most_of_the_loss_left_is_a_warning_from_0_3_of_the_plan_on() -> None:
+    found = findings(UpdateTooSmall(), stream(ahead(), range(1, 201), CLASSES))
+    assert (found[0].severity, found[0].last_step) == (Severity.WARNING, 60)
+    assert "distance from it is 90 % of the way they went" in found[0].message
+    assert found[0].evidence["relative_limit"] == pytest.approx(0.72)
+    assert found[0].advice[0].startswith("repeat the first tenth with lr=0.3 (3 times the learning rate)")
+    assert told(ahead(relative=0.6))[0] == (Severity.WARNING, 76)  # what may be left falls from 0.72 to 0.4
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        ahead(straight=0.65),  # it turns
+        ahead(relative=0.35),  # it has learned
+        ahead(grown=1.6),  # thrown far out, or begun at nothing: no matter of small steps
+        lambda step, rng: ahead(lr=1e-3 * step)(step, rng),  # it warms up
+        lambda step, rng: {k: v for k, v in ahead()(step, rng).items() if k != "weight/distance"},  # an old record
+        lambda step, rng: ahead()(step + 12, rng),  # a fine-tuning
+    ],
+)
+def test_quiet_where_the_way_turns_or_says_nothing(make: Make) -> None:
+    assert told(make) == []
+
+
+def test_a_straight_way_needs_chance_and_a_plan_and_what_may_be_left_depends_on_the_task() -> None:
+    assert told(ahead(), dataclasses.replace(CLASSES, planned_steps=None)) == []
+    assert told(ahead(), dataclasses.replace(CLASSES, chance_loss=None)) == []
+    assert told(ahead(), dataclasses.replace(CLASSES, task="regression")) == []
+    assert told(ahead(relative=0.97), dataclasses.replace(CLASSES, task="regression"))
+    assert told(ahead(relative=0.82), dataclasses.replace(CLASSES, task="language-model"))[0][1] > 60
+
+
+def test_a_straight_way_resumes() -> None:
+    assert_resumes(UpdateTooSmall, stream(ahead(), range(1, 201, 3), CLASSES))
