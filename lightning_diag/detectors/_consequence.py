@@ -14,6 +14,7 @@ MIN_STEPS = 60  # a run this young hasn't had the time to fail ...
 PLAN_FRAC = 0.02  # ... nor one that has done less than this share of its plan ...
 MAX_STEPS = 1000  # ... but nobody should wait longer than this
 SURE_STEPS = 30  # the first of these where healthy runs don't show the mechanism, and nothing at all was learned ...
+AT_ONCE_STEPS = 20  # ... or these where a training with it can't learn
 NOTHING = 0.985  # ... which is R above this (0.978 at most with harmless faults, 0.988 at least with harmful ones)
 NO_PLAN_STEPS = 200  # the same where the plan is not known
 WARM_FRAC = 0.25  # after its last rise to a new peak a learning rate gets this share of the run to show its effect
@@ -32,8 +33,8 @@ class Consequence:
     losses, which says less (``known`` is False). Where losses compete (a GAN) there is none, and nothing suffers.
 
     Args:
-        sure: whether the mechanism is one that no healthy run has shown: then a run that has learned nothing at all
-            counts as stuck from 30 steps on, and not from 60.
+        sure: for a mechanism that no healthy run has shown, the steps (:data:`SURE_STEPS`, :data:`AT_ONCE_STEPS`) from
+            which a run that has learned nothing at all counts as stuck; 0 = as for any other, 60.
 
     >>> import numpy as np
     >>> c, facts = Consequence(), Facts(planned_steps=1000, chance_loss=2.3)
@@ -43,7 +44,7 @@ class Consequence:
     (0.99, True, 0.9)
     """
 
-    def __init__(self, *, sure: bool = False) -> None:
+    def __init__(self, *, sure: int = 0) -> None:
         self.sure = sure
         self._reset()
 
@@ -68,7 +69,7 @@ class Consequence:
         self.rates.see(reading)
         self.known = reading.facts.chance_loss is not None
         planned = reading.facts.planned_steps
-        self.patience_steps, self.sooner_steps = patience(planned), patience(planned, SURE_STEPS)
+        self.patience_steps, self.sooner_steps = patience(planned), patience(planned, self.sure or MIN_STEPS)
         values = reading.values
         self.relative = _finite(values.get("loss/relative"))
         self.level = _finite(values.get("loss/level"))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_diag.detectors._arguments import number, whole
-from lightning_diag.detectors._consequence import Consequence
+from lightning_diag.detectors._consequence import AT_ONCE_STEPS, Consequence
 from lightning_diag.detectors._modules import arrays, first_called, named
 from lightning_diag.detectors._streak import Streak
 from lightning_diag.detectors.base import Detector
@@ -45,7 +45,7 @@ class ActivationCollapsed(Detector):
 
     Fires when:
         the module called last is collapsed at ``samples`` samples in a row (info); a warning when R > ``stuck`` after
-        2 % of the plan (60 to 1,000 steps; 30 when R > 0.97) and not in a warm-up, critical when R > 0.97. A module in
+        2 % of the plan (60 to 1,000 steps; 20 when R > 0.985) and not in a warm-up, critical when R > 0.97. A module in
         the middle that lost its variation: info. One that never varied while the output does is built that way
         (learned queries): silent.
 
@@ -88,7 +88,7 @@ class ActivationCollapsed(Detector):
         super().__init__()
 
     def _reset(self) -> None:
-        self._run = Consequence(sure=True)
+        self._run = Consequence(sure=AT_ONCE_STEPS)
         self._held = Streak()
         self._most = np.zeros(0)  # each module's largest variation so far
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from lightning_diag.detectors._arguments import number
-from lightning_diag.detectors._consequence import Consequence
+from lightning_diag.detectors._consequence import AT_ONCE_STEPS, Consequence
 from lightning_diag.detectors._modules import and_more, arrays, first_called, named
 from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
@@ -43,7 +43,7 @@ class ActivationDead(Detector):
 
     Fires when:
         share >= ``limit`` (info); a warning when share >= ``warn_at`` and R > ``stuck`` after 2 % of the plan (60 to
-        1,000 steps; 30 when R > 0.97) and not in a warm-up, or the loss is far above its best; critical when 95 % are
+        1,000 steps; 20 when R > 0.985) and not in a warm-up, or the loss is far above its best; critical when 95 % are
         dead and R > 0.97.
 
     False alarms:
@@ -86,7 +86,7 @@ class ActivationDead(Detector):
         super().__init__()
 
     def _reset(self) -> None:
-        self._run = Consequence(sure=True)
+        self._run = Consequence(sure=AT_ONCE_STEPS)
         self._at_first = np.zeros(0)  # each module's first share: dead from birth, or did they die?
 
     def update(self, reading: Reading) -> Finding | None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_diag.detectors._arguments import number, whole
-from lightning_diag.detectors._consequence import Consequence
+from lightning_diag.detectors._consequence import AT_ONCE_STEPS, Consequence
 from lightning_diag.detectors._modules import and_more, arrays, first_called, named
 from lightning_diag.detectors._streak import Streak
 from lightning_diag.detectors._words import percent
@@ -43,7 +43,7 @@ class ActivationSaturated(Detector):
 
     Fires when:
         either share is reached after ``samples`` samples or more (info); a warning when R > ``stuck`` after 2 % of the
-        plan (60 to 1,000 steps; 30 when R > 0.97) and not in a warm-up, or the loss is far above its best.
+        plan (60 to 1,000 steps; 20 when R > 0.985) and not in a warm-up, or the loss is far above its best.
 
     False alarms:
         No warning in 72 healthy trainings of 36 kinds, no note either (benchmarks/results/activation_rules.md). A
@@ -86,7 +86,7 @@ class ActivationSaturated(Detector):
         super().__init__()
 
     def _reset(self) -> None:
-        self._run = Consequence(sure=True)
+        self._run = Consequence(sure=AT_ONCE_STEPS)
         self._held = Streak()
         self._seen = np.zeros(0)  # samples of each module
         self._means = np.zeros((2, 0))  # running means of the two shares

@@ -18,7 +18,7 @@ from lightning_diag.reading import Reading
 from lightning_diag.streaming.sorted_window import SortedWindow
 
 TINY_RMS = 1e-4  # weights that started smaller are new (LoRA's B, ReZero's gates): gradient over weight means nothing
-SOON_STEPS = 30  # the first losses of a badly scaled start pass
+SOON_STEPS = 20  # the first losses of a badly scaled start pass
 
 
 class GradientExploding(Detector):
@@ -51,7 +51,7 @@ class GradientExploding(Detector):
             there to the score of its healthy twin.
 
     Fires when:
-        ``m > ratio`` or ``jump`` is passed (info); a warning when R is also above ``worse`` after 30 steps, or the
+        ``m > ratio`` or ``jump`` is passed (info); a warning when R is also above ``worse`` after 20 steps, or the
         loss well above its best; critical when R is above ``lost`` after 2 % of the plan and not falling. Of several
         optimizers each is judged apart; info only where they follow losses of their own: a rise says nothing then.
 

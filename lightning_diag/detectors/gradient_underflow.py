@@ -6,7 +6,7 @@ import math
 from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number, whole
-from lightning_diag.detectors._consequence import Consequence
+from lightning_diag.detectors._consequence import SURE_STEPS, Consequence
 from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
@@ -34,7 +34,7 @@ class GradientUnderflow(Detector):
 
     Fires when:
         it holds (info: digits were learned as well with two thirds of the gradients there); a warning when R >
-        ``stuck`` after 2 % of the plan (60 to 1,000 steps).
+        ``stuck`` after 2 % of the plan (60 to 1,000 steps; 30 when R > 0.985).
 
     False alarms:
         Gradients that are few different numbers by nature (a sign loss on binary inputs). Measured: `docs/accuracy.md`.
@@ -76,7 +76,7 @@ class GradientUnderflow(Detector):
         super().__init__()
 
     def _reset(self) -> None:
-        self._run = Consequence(sure=True)
+        self._run = Consequence(sure=SURE_STEPS)
         self._row = 0
         self._judged = 0
         self._since = -1

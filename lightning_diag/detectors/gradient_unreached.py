@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from lightning_diag.detectors._arguments import number, whole
-from lightning_diag.detectors._consequence import Consequence
+from lightning_diag.detectors._consequence import SURE_STEPS, Consequence
 from lightning_diag.detectors._parameters import Place, listed, places, sizes, where
 from lightning_diag.detectors._streak import Mask, Streak, least_steps
 from lightning_diag.detectors._words import percent
@@ -43,8 +43,8 @@ class GradientUnreached(Detector):
 
     Fires when:
         any such parameter exists (info): published models carry heads that are never called, and probing a body that no
-        optimizer holds is common. A warning when R > ``stuck`` after 2 % of the plan (60 to 1,000 steps, 200 without a
-        plan), or R > 0.5 with more than ``share`` of the elements untrained. Never critical.
+        optimizer holds is common. A warning when R > ``stuck`` after 2 % of the plan (60 to 1,000 steps, 30 when
+        R > 0.985, 200 without a plan), or R > 0.5 with more than ``share`` of the elements untrained. Never critical.
 
     False alarms:
         No warning in any of the 165 healthy and harmless trainings of ``benchmarks/results/gradient_rules.md``; info
@@ -95,7 +95,7 @@ class GradientUnreached(Detector):
         super().__init__()
 
     def _reset(self) -> None:
-        self._run = Consequence(sure=True)
+        self._run = Consequence(sure=SURE_STEPS)
         self._missing = Streak()
         self._orphan = Streak()
 

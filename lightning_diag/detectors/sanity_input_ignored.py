@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from lightning_diag.detectors._arguments import number, whole
-from lightning_diag.detectors._consequence import Consequence
+from lightning_diag.detectors._consequence import SURE_STEPS, Consequence
 from lightning_diag.detectors._layers import spot
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
@@ -39,7 +39,7 @@ class SanityInputIgnored(Detector):
 
     Fires when:
         it holds at ``looks`` looks (info); a warning when R > ``stuck`` after 2 % of the plan (60 to 1,000 steps; 30
-        when R > 0.97).
+        when R > 0.985).
         Never critical.
 
     False alarms:
@@ -86,7 +86,7 @@ class SanityInputIgnored(Detector):
         super().__init__()
 
     def _reset(self) -> None:
-        self._run = Consequence(sure=True)
+        self._run = Consequence(sure=SURE_STEPS)
         self._since = -1
         self._look = 0  # the first that found it
 

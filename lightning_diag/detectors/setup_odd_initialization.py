@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lightning_diag.detectors._arguments import number
-from lightning_diag.detectors._consequence import Consequence
+from lightning_diag.detectors._consequence import AT_ONCE_STEPS, Consequence
 from lightning_diag.detectors._parameters import named
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
@@ -16,6 +16,7 @@ from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
 
 NAMED = 3
+SLOW = 0.15  # share of the plan after which healthy runs have left chance
 
 
 class SetupOddInitialization(Detector):
@@ -35,11 +36,14 @@ class SetupOddInitialization(Detector):
         low: smallest usual gain. Default 0.15.
         high: largest usual gain. Default 3.5.
         stuck: R (``loss/relative``) above which nothing has been learned; higher = fewer warnings. Default 0.95.
+        small: gain below which a run that starts slowly is told, too; higher = more warnings. Default 0.3: healthy runs
+            of the development set began with 0.4 to 1.5.
 
     Fires when:
         at the first step (info: pretrained and zero-initialized layers are odd on purpose); a warning when the loss
-        still stands above ``stuck`` times chance after 2 % of the plan (60 to 1,000 steps) with the learning rate up,
-        where chance is known.
+        still stands above ``stuck`` times chance after 2 % of the plan (60 to 1,000 steps; 20 at least where it fell
+        nowhere) with the learning rate up, where chance is known. Below ``small`` nothing is said at first, and a
+        warning when the loss still stands there after 0.15 of the plan.
 
     False alarms:
         On the development set of the fault zoo the note came in none of 128 healthy and 1 of 93 benign runs, the
@@ -69,22 +73,26 @@ class SetupOddInitialization(Detector):
     title: ClassVar[str] = "Unusual first weights"
     resolve_after: ClassVar[int | None] = None
 
-    def __init__(self, low: float = 0.15, high: float = 3.5, stuck: float = 0.95) -> None:
+    def __init__(self, low: float = 0.15, high: float = 3.5, stuck: float = 0.95, small: float = 0.3) -> None:
         self.low = number("low", low, 0, 1)
         self.high = number("high", high, 1)
         self.stuck = number("stuck", stuck, 0)
+        self.small = number("small", small, 0)
         super().__init__()
 
     def _reset(self) -> None:
         self._looked = False
         self._odd: dict[str, Any] = {}  # the note, as it was said
-        self._run = Consequence(sure=True)
+        self._small: dict[str, Any] = {}  # a note that was not said: weights smaller than most
+        self._run = Consequence(sure=AT_ONCE_STEPS)
 
     def update(self, reading: Reading) -> Finding | None:
         """Judge the first weights, then what becomes of a run that has odd ones."""
         self._run.see(reading)
         if not self._looked:
             return self._look(reading)
+        if self._small and (reading.progress or 0.0) >= SLOW and self._run.ripe:
+            self._odd, self._small = (self._small if self._run.known and self._run.stuck(self.stuck) else {}), {}
         if not self._odd:
             return None
         note = Finding.from_dict(self._odd)
@@ -108,17 +116,20 @@ class SetupOddInitialization(Detector):
             return None
         gains = norms[matrices] / np.sqrt(numel[matrices]) * np.sqrt(fan_in[matrices])
         middle = float(np.median(gains))
-        if self.low <= middle <= self.high or not np.isfinite(middle):
+        if max(self.low, self.small) <= middle <= self.high or not np.isfinite(middle):
             return None
-        limit = self.low if middle < self.low else self.high
+        limit = self.high if middle > self.high else self.low if middle < self.low else self.small
         found = self.found(
             reading,
             Severity.INFO,
             f"The first weights are {middle:.3g} times one over the square root of their fan-in (median of "
-            f"{len(matrices)} matrices; usual are {self.low:g} to {self.high:g}).",
+            f"{len(matrices)} matrices; usual are {max(self.low, self.small):g} to {self.high:g}).",
             where=[named(reading, matrices[int(i)]) for i in np.argsort(gains)[:: 1 if middle < 1 else -1][:NAMED]],
             evidence={"value": middle, "limit": limit},
             advice=("train 50 steps with the layers' default initialization and compare",),
         )
+        if self.low <= middle < self.small:
+            self._small = found.to_dict()
+            return None
         self._odd = found.to_dict()
         return found

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from lightning_diag.detectors._arguments import number, whole
-from lightning_diag.detectors._consequence import Consequence
+from lightning_diag.detectors._consequence import SURE_STEPS, Consequence
 from lightning_diag.detectors._parameters import Place, arrays, listed, places, scale_free, sizes, where
 from lightning_diag.detectors._streak import Mask, Streak, least_steps
 from lightning_diag.detectors._words import percent
@@ -48,8 +48,8 @@ class UpdateFrozen(Detector):
 
     Fires when:
         such a parameter exists (info: one layer at its initial value costs 0 to 3 points of accuracy); a warning when
-        R > ``stuck`` after 2 % of the plan (60 to 1,000 steps, 200 without a plan), or R > 0.5 with more than
-        ``share`` of the elements frozen.
+        R > ``stuck`` after 2 % of the plan (60 to 1,000 steps, 30 when R > 0.985, 200 without a plan), or R > 0.5 with
+        more than ``share`` of the elements frozen.
 
     False alarms:
         Silent in all of the 165 healthy and harmless trainings of ``benchmarks/results/gradient_rules.md``. Parameters
@@ -98,7 +98,7 @@ class UpdateFrozen(Detector):
         super().__init__()
 
     def _reset(self) -> None:
-        self._run = Consequence(sure=True)
+        self._run = Consequence(sure=SURE_STEPS)
         self._streak = Streak()
         self._weight = np.zeros(0)
 

@@ -6,7 +6,7 @@ import math
 from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number, whole
-from lightning_diag.detectors._consequence import Consequence
+from lightning_diag.detectors._consequence import SURE_STEPS, Consequence
 from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
@@ -37,7 +37,7 @@ class UpdateLost(Detector):
 
     Fires when:
         it holds (info: the largest steps still pass); a warning when R > ``stuck`` after 2 % of the plan (60
-        to 1,000 steps).
+        to 1,000 steps; 30 when R > 0.985).
 
     False alarms:
         An optimizer that keeps float32 copies of its own changes weights rarely by intent. Measured:
@@ -79,7 +79,7 @@ class UpdateLost(Detector):
         super().__init__()
 
     def _reset(self) -> None:
-        self._run = Consequence(sure=True)
+        self._run = Consequence(sure=SURE_STEPS)
         self._shares = SortedWindow(self.samples)
         self._since = -1
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from lightning_diag.detectors._arguments import number, whole
-from lightning_diag.detectors._consequence import NOTHING, Consequence
+from lightning_diag.detectors._consequence import AT_ONCE_STEPS, NOTHING, Consequence
 from lightning_diag.detectors._parameters import arrays, matrices
 from lightning_diag.detectors._trend import of_task, reference
 from lightning_diag.detectors._way import Way
@@ -56,7 +56,7 @@ class UpdateTooSmall(Detector):
         ratio_log10: log10 of the update ratio; higher = also learning rates less far off. Default -3.3 (half of the
             usual 1e-3): learning rates 100 times too low give -3.4 to -4.6, healthy trainings with R above 0.2 more
             than -2.9 (one at its noise floor -3.29).
-        samples: samples the median runs over; higher = later, quieter. Default 30.
+        samples: samples the median runs over; higher = later, quieter. Default 20.
         target: R that the run should reach by its planned end; higher = fewer warnings. Default 0.5.
         learned: R below which there is nothing to complain of; higher = quieter. Default 0.2.
         nominal: share of its peak below which the learning rate counts as decayed; higher = quieter. Default 0.3.
@@ -66,7 +66,7 @@ class UpdateTooSmall(Detector):
 
     Fires when:
         ``u`` is below its limit and R above ``learned`` after 2 % of the plan (60 to 1,000 steps, 200 without a plan;
-        30 at least where ``u`` is half a decade below its limit and nothing was learned), while the learning rate is
+        20 at least where ``u`` is half a decade below its limit and nothing was learned), while the learning rate is
         above ``nominal`` of its peak and not rising (info); a warning when the chance level is known and R is above
         ``target`` and still will be at the end; not on a plateau after a faster fall, which small steps don't make
         (noisy targets do). Also a warning where S is above ``straight`` between 0.3 and 0.6 of the plan and R above
@@ -97,7 +97,7 @@ class UpdateTooSmall(Detector):
         ...     if finding is not None:
         ...         print(step, finding.severity, round(finding.evidence["relative_loss_at_end"], 2))
         ...         break
-        30 warning 0.99
+        20 warning 0.99
 
     References:
         Karpathy, CS231n notes, ratio of updates to weights (about 1e-3); Bengio, Practical recommendations for
@@ -115,7 +115,7 @@ class UpdateTooSmall(Detector):
     def __init__(
         self,
         ratio_log10: float = -3.3,
-        samples: int = 30,
+        samples: int = 20,
         target: float = 0.5,
         learned: float = 0.2,
         nominal: float = 0.3,
@@ -130,7 +130,7 @@ class UpdateTooSmall(Detector):
         super().__init__()
 
     def _reset(self) -> None:
-        self._run = Consequence()
+        self._run = Consequence(sure=AT_ONCE_STEPS)
         self._way = Way()
         self._ratios = SortedWindow(self.samples)
         self._largest = -math.inf  # median so far

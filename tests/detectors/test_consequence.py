@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lightning_diag.detectors._consequence import Consequence
+from lightning_diag.detectors._consequence import SURE_STEPS, Consequence
 from lightning_diag.reading import Facts, Reading
 
 
@@ -31,7 +31,7 @@ def test_stuck_needs_time() -> None:
 
 def test_a_sure_mechanism_needs_less_time_where_nothing_was_learned() -> None:
     def sure(losses: list[float], planned: int | None = 1000, chance: float | None = 1.0) -> bool:
-        run, known = Consequence(sure=True), Facts(planned_steps=planned, chance_loss=chance)
+        run, known = Consequence(sure=SURE_STEPS), Facts(planned_steps=planned, chance_loss=chance)
         for step, loss in enumerate(losses, start=1):
             run.see(Reading(step, 0, {"loss/relative": np.float64(loss), "lr": np.array([0.1])}, known))
         return run.stuck(0.9)

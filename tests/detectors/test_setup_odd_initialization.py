@@ -64,7 +64,9 @@ def judged(losses: list[float], factor: float = 0.01, chance: float | None = 2.3
 
 def test_a_run_that_does_not_leave_chance_makes_it_a_warning() -> None:
     assert judged([1.0] * 200) == [Severity.INFO, Severity.WARNING]
-    assert judged([1.0] * 25) == judged([0.97] * 50) == [Severity.INFO]  # too early
+    assert judged([1.0] * 18) == judged([0.97] * 50) == [Severity.INFO]  # too early
     assert judged(np.linspace(1.0, 0.2, 200).tolist()) == [Severity.INFO]  # it learns in spite of it
+    assert judged([1.0] * 200, factor=0.3) == [Severity.WARNING]  # smaller than most: nothing is said before
+    assert judged([1.0] * 140, factor=0.3) == [] == judged(np.linspace(1.0, 0.2, 200).tolist(), factor=0.3)
     assert judged([1.0] * 200, factor=1.0) == []  # not odd: other rules' business
     assert judged([1.0] * 200, chance=None) == [Severity.INFO]  # a fine-tuning that stays where it was
