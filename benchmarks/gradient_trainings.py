@@ -173,7 +173,8 @@ def _run(setup: Setup, model: nn.Module, data: Data, seed: int) -> list[Reading]
     optimizer = _optimizer(setup, [named[n] for n in held])
     facts = _facts(setup, model, data, held)
     batches = _batches(data, setup.batch, torch.Generator().manual_seed(seed))
-    readings = []
+    readings: list[Reading] = []
+    start: list[Tensor] = []  # the weights at the first sampled step
     for step in range(1, setup.steps + 1):
         if setup.schedule is not None:
             optimizer.param_groups[0]["lr"] = setup.lr * setup.schedule(step, setup.steps)
@@ -190,6 +191,8 @@ def _run(setup: Setup, model: nn.Module, data: Data, seed: int) -> list[Reading]
         if sampled(step):
             values |= signals_before(parameters, setup.clip)
             before = [p.detach().clone() for p in parameters]
+            start = start or before
+            values["weight/distance"] = norms([b - s for b, s in zip(before, start, strict=True)])
             optimizer.step()
             values |= signals_after(parameters, before, values["weight/parameter_norm"])
             values["lr"] = np.array([g["lr"] for g in optimizer.param_groups])
