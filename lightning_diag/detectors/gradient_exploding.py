@@ -19,6 +19,7 @@ from lightning_diag.streaming.sorted_window import SortedWindow
 
 TINY_RMS = 1e-4  # weights that started smaller are new (LoRA's B, ReZero's gates): gradient over weight means nothing
 SOON_STEPS = 20  # the first losses of a badly scaled start pass
+SOON_UNKNOWN_STEPS = 30  # ... and those that stand in for chance where it isn't known
 
 
 class GradientExploding(Detector):
@@ -51,8 +52,8 @@ class GradientExploding(Detector):
             there to the score of its healthy twin.
 
     Fires when:
-        ``m > ratio`` or ``jump`` is passed (info); a warning when R is also above ``worse`` after 20 steps, or the
-        loss well above its best; critical when R is above ``lost`` after 2 % of the plan and not falling. Of several
+        ``m > ratio`` or ``jump`` is passed (info); a warning when R is also above ``worse`` after 20 steps (30 where
+        chance isn't known), or the loss well above its best; critical when R is above ``lost`` after 2 % of the plan and not falling. Of several
         optimizers each is judged apart; info only where they follow losses of their own: a rise says nothing then.
 
     False alarms:
@@ -171,7 +172,7 @@ class GradientExploding(Detector):
 
     def _severity(self) -> Severity:
         run = self._run
-        if run.watched < SOON_STEPS or math.isnan(run.relative):
+        if run.watched < (SOON_STEPS if run.known else SOON_UNKNOWN_STEPS) or math.isnan(run.relative):
             return Severity.INFO
         if (
             run.ripe
