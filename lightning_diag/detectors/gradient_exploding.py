@@ -53,8 +53,9 @@ class GradientExploding(Detector):
 
     Fires when:
         ``m > ratio`` or ``jump`` is passed (info); a warning when R is also above ``worse`` after 20 steps (30 where
-        chance isn't known), or the loss well above its best; critical when R is above ``lost`` after 2 % of the plan and not falling. Of several
-        optimizers each is judged apart; info only where they follow losses of their own: a rise says nothing then.
+        chance isn't known), or the loss well above its best; critical when R is above ``lost`` after 2 % of the plan
+        and not falling. Of several optimizers each is judged apart; info only where they follow losses of their own: a
+        rise says nothing then.
 
     False alarms:
         Silent in all of the 165 healthy and harmless trainings of ``benchmarks/results/gradient_rules.md``. Of those
