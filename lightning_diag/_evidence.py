@@ -28,6 +28,8 @@ def points(pattern: Pattern, left: Left, notes: Notes) -> Mapping[str, float]:
         notes: see :data:`Notes`.
     """
     given = any(rule in left or (rule in notes and notes[rule].status != "resolved") for rule in pattern.given)
+    first = min((f.first_step for f in left.values()), default=-1)
+    given = given or any(rule in notes and notes[rule].first_step <= first for rule in pattern.noted)
     return {**dict.fromkeys(_explains(pattern), ROOTED), **pattern.points} if given else pattern.points
 
 
@@ -67,7 +69,7 @@ def own(pattern: Pattern, left: Left, scores: Sequence[float], notes: Notes) -> 
         if rival is pattern or evidence <= 0 or not all(f.rule in _explains(rival) for f in pointing):
             continue
         others = [rule for rule in rival.points if rule not in weights and rule not in CONSEQUENCES]
-        roots = _roots(others, left, notes)
+        roots = _roots(others, left, notes) or [notes[rule] for rule in rival.noted if rule in notes]
         mutual = all(f.rule in _explains(pattern) for f in roots)  # each might follow from the other: what came first?
         if roots and pointing and _earlier(roots, pointing, 0 if mutual else SLACK_STEPS):
             return EXPLAINED

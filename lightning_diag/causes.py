@@ -20,6 +20,7 @@ class Pattern:
         explains: rules that follow from it and point nowhere by themselves; so do all of :data:`CONSEQUENCES`.
         given: findings, of any severity, of which one makes all it explains point to it: what is odd from the first
             step on is the root.
+        noted: the same for notes that came before everything that is left: what they tell of is over soon.
         harmless: whether a training it is in goes on as well as without: none of :data:`CONSEQUENCES` follows from it.
         experiment: the smallest experiment that tells it from its nearest rival.
     """
@@ -30,6 +31,7 @@ class Pattern:
     explains: tuple[str, ...]
     experiment: str
     given: tuple[str, ...] = ()
+    noted: tuple[str, ...] = ()
     harmless: bool = False
 
 
@@ -132,6 +134,7 @@ CAUSES: tuple[Pattern, ...] = (
         {"updates/too-large": 2.0, "loss/diverging": 1.2, "loss/oscillating": 0.8, "gradients/exploding": 0.6},
         _NUMERIC,
         "repeat the first 200 steps with a tenth of the learning rate: if the loss falls now, that was it",
+        noted=("updates/too-large",),
     ),
     Pattern(
         "bad-initialization",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from random import Random
@@ -194,6 +195,12 @@ def test_a_note_that_is_resolved_gives_no_cause_what_it_asks_for() -> None:
         return names(diagnose([note, odd, found("classes/collapsed", 160), found("sanity/worse-than-linear", 288)]))[0]
 
     assert (lead("open"), lead("resolved")) == ("low-precision", "bad-initialization")
+
+
+def test_a_note_of_steps_too_large_that_came_first_is_the_root_of_units_that_died() -> None:
+    note, dead = found("updates/too-large", 8, Severity.INFO, status="resolved"), found("activations/dead", 150)
+    assert names(diagnose([note, dead])) == ["learning-rate-too-high"]
+    assert names(diagnose([dataclasses.replace(note, first_step=200), dead])) == ["dead-units"]
 
 
 def test_nothing_checked_is_not_healthy() -> None:

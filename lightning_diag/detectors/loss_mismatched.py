@@ -89,7 +89,8 @@ class LossMismatched(Detector):
     Fires when:
         a warning at once where nothing right can be learned (wrong sign, no softmax at all, wrong shape). Else info,
         and a warning when more than half of what can be gained is still there after a quarter of the plan (5,000 steps
-        at most): a softmax too many slows training down, and on easy data does no harm that can be measured.
+        at most): a softmax too many slows training down, and on easy data does no harm that can be measured. Outputs
+        that merely lie between 0 and 1 are no note before, and none once they leave that range.
 
     False alarms:
         None are known: another loss would have to have the same value, to four digits, in each of these batches.
@@ -162,12 +163,16 @@ class LossMismatched(Detector):
         self._judged = True
         for name, hit in held.items():
             count = self._rows[name] = self._rows.get(name, 0) + 1 if hit else 0
+            if name == self._slip and not hit and _of(name).patient:
+                self._slip = ""  # outputs that lay between 0 and 1 for a while
             if not self._slip and count >= (self.many if _of(name).patient else self.batches):
                 self._slip, self._since = name, reading.step
 
-    def _finding(self, reading: Reading) -> Finding:
+    def _finding(self, reading: Reading) -> Finding | None:
         slip, left = _of(self._slip), self._left(reading.facts)
         suffers = slip.lost or (self._late(reading.facts) and left > HALF)
+        if slip.patient and not suffers:
+            return None  # they may leave that range yet
         what = slip.what or f"minus the {self._slip.removeprefix('negated ')}: it is maximized"
         stands = f", and {100 * left:.0f} % of what it could gain is left" if suffers and not slip.lost else ""
         return self.found(

@@ -24,6 +24,7 @@ PRETRAINED = 0.9  # R of the first ten losses below which a run goes on from wha
 TINY = 0.5  # decades below the limit at which a run that has learned nothing is told after half the time
 USUAL = 1e-3  # update ratio of most healthy runs (CS231n)
 EARLY, LATE = 0.3, 0.6  # shares of the plan between which the way is judged
+LEAST_PLAN = 300  # steps of a plan that is judged by it: the first 90 of a healthy run may go straight ahead
 GROWN = 1.5  # growth of the weights from which a straight way means that they were thrown far out, or began at nothing
 # what is left of the loss at 0.3 and at half of the plan where steps are large enough: classes, numbers, language. The
 # slowest healthy runs of the development set had 0.62 and 0.46, 0.87 and 0.72, 0.82 and 0.75.
@@ -69,9 +70,9 @@ class UpdateTooSmall(Detector):
         20 at least where ``u`` is half a decade below its limit and nothing was learned), while the learning rate is
         above ``nominal`` of its peak and not rising (info); a warning when the chance level is known and R is above
         ``target`` and still will be at the end; not on a plateau after a faster fall, which small steps don't make
-        (noisy targets do). Also a warning where S is above ``straight`` between 0.3 and 0.6 of the plan and R above
-        what healthy runs have left by then (classes: 0.72 falling to 0.4 at half of the plan, numbers: 0.95 to 0.86,
-        language: 0.845 to 0.77).
+        (noisy targets do). Also a warning where S is above ``straight`` between 0.3 and 0.6 of a plan of 300 steps or
+        more and R above what healthy runs have left by then (classes: 0.72 falling to 0.4 at half of the plan, numbers:
+        0.95 to 0.86, language: 0.845 to 0.77).
 
     False alarms:
         A warning in none of the 111 healthy and 2 of the 54 harmless trainings of
@@ -168,7 +169,9 @@ class UpdateTooSmall(Detector):
     def _ahead(self, reading: Reading) -> Finding | None:
         """Judge how straight the way was so far, and what of the loss is left."""
         progress, unit, way = reading.progress, reference(reading), self._way
-        if progress is None or not EARLY <= progress <= LATE or unit is None or not unit.known:
+        if (reading.facts.planned_steps or 0) < LEAST_PLAN or unit is None or not unit.known:
+            return None
+        if progress is None or not EARLY <= progress <= LATE:
             return None
         early, half = of_task(reading, *LEFT)
         limit = half + max(0.5 - progress, 0.0) / (0.5 - EARLY) * (early - half)

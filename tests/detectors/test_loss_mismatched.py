@@ -51,7 +51,14 @@ def test_a_softmax_too_many_is_a_note_until_the_run_suffers() -> None:
 
 
 def test_outputs_between_0_and_1_need_many_batches() -> None:
-    assert first(run("sigmoids as scores", level=1.5), Severity.INFO) == 96
+    found = run("sigmoids as scores", level=2.2)
+    assert first(found, Severity.INFO) is None, "they may leave that range yet"
+    assert first(found, Severity.WARNING) == 125
+    assert not any(run("sigmoids as scores", level=1.5))
+
+
+def test_outputs_that_leave_0_and_1_were_no_sigmoids() -> None:
+    assert not any(run("sigmoids as scores", level=2.2, wrong_at=121))
 
 
 def test_a_negated_loss_is_told_by_its_distance_to_itself() -> None:

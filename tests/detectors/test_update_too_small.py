@@ -151,20 +151,20 @@ def ahead(straight: float = 0.9, relative: float = 0.8, grown: float = 1.0, lr: 
     return make
 
 
-CLASSES = facts(planned_steps=200, task="classification", num_classes=10)
+CLASSES = facts(planned_steps=300, task="classification", num_classes=10)
 
 
 def told(make: Make, known: Facts = CLASSES) -> list[tuple[Severity, int]]:
-    return [(f.severity, f.last_step) for f in findings(UpdateTooSmall(), stream(make, range(1, 201), known))]
+    return [(f.severity, f.last_step) for f in findings(UpdateTooSmall(), stream(make, range(1, 301), known))]
 
 
 def test_a_straight_way_with_most_of_the_loss_left_is_a_warning_from_0_3_of_the_plan_on() -> None:
-    found = findings(UpdateTooSmall(), stream(ahead(), range(1, 201), CLASSES))
-    assert (found[0].severity, found[0].last_step) == (Severity.WARNING, 60)
+    found = findings(UpdateTooSmall(), stream(ahead(), range(1, 301), CLASSES))
+    assert (found[0].severity, found[0].last_step) == (Severity.WARNING, 90)
     assert "distance from it is 90 % of the way they went" in found[0].message
     assert found[0].evidence["relative_limit"] == pytest.approx(0.72)
     assert found[0].advice[0].startswith("repeat the first tenth with lr=0.3 (3 times the learning rate)")
-    assert told(ahead(relative=0.6))[0] == (Severity.WARNING, 76)  # what may be left falls from 0.72 to 0.4
+    assert told(ahead(relative=0.6))[0] == (Severity.WARNING, 113)  # what may be left falls from 0.72 to 0.4
 
 
 @pytest.mark.parametrize(
@@ -184,11 +184,12 @@ def test_quiet_where_the_way_turns_or_says_nothing(make: Make) -> None:
 
 def test_a_straight_way_needs_chance_and_a_plan_and_what_may_be_left_depends_on_the_task() -> None:
     assert told(ahead(), dataclasses.replace(CLASSES, planned_steps=None)) == []
+    assert told(ahead(), dataclasses.replace(CLASSES, planned_steps=290)) == []  # the first 90 steps may be straight
     assert told(ahead(), dataclasses.replace(CLASSES, chance_loss=None)) == []
     assert told(ahead(), dataclasses.replace(CLASSES, task="regression")) == []
     assert told(ahead(relative=0.97), dataclasses.replace(CLASSES, task="regression"))
-    assert told(ahead(relative=0.82), dataclasses.replace(CLASSES, task="language-model"))[0][1] > 60
+    assert told(ahead(relative=0.82), dataclasses.replace(CLASSES, task="language-model"))[0][1] > 90
 
 
 def test_a_straight_way_resumes() -> None:
-    assert_resumes(UpdateTooSmall, stream(ahead(), range(1, 201, 3), CLASSES))
+    assert_resumes(UpdateTooSmall, stream(ahead(), range(1, 301, 3), CLASSES))
