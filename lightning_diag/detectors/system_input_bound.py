@@ -15,6 +15,7 @@ from lightning_diag.reading import Reading
 
 EPOCHS = 5  # epochs that are over and whose starts are looked at
 FIRST_S = 0.1  # seconds a start of an epoch may take whatever its share: less is not worth a word
+SLOW_S = 0.5  # ... and seconds from which it can be a warning: an epoch of a few batches is over before
 
 
 class SystemInputBound(Detector):
@@ -40,7 +41,7 @@ class SystemInputBound(Detector):
             the trainer's own work between two batches is as long.
 
     Fires when:
-        info from ``info`` on, a warning from ``warning`` on.
+        info from ``info`` on, a warning from ``warning`` on (of first batches only if they take half a second each).
 
     False alarms:
         A training that shares its cores with other programs waits for data because of them.
@@ -143,8 +144,8 @@ class SystemInputBound(Detector):
         start_s, share = firsts / len(epochs), firsts / total if total > 0 else 0.0
         if share < self.info or start_s < FIRST_S:
             return None
-        severity = Severity.WARNING if share >= self.warning else Severity.INFO
-        limit = self.warning if share >= self.warning else self.info
+        severity = Severity.WARNING if share >= self.warning and start_s >= SLOW_S else Severity.INFO
+        limit = self.warning if severity else self.info
         loader = reading.facts.loader
         restarts = loader.get("num_workers", 0) > 0 and not loader.get("persistent_workers", 0)
         why = (

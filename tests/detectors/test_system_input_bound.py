@@ -93,6 +93,12 @@ def test_workers_that_start_anew_each_epoch_are_told_as_that() -> None:
     assert finding.evidence["value"] == pytest.approx(0.25)
 
 
+def test_short_epochs_that_start_slowly_are_a_note() -> None:
+    readings = laps(np.zeros(200), epoch_of=lambda i: i // 20, first_s=0.2, batch_s=0.02)
+    found = watch(SystemInputBound(), readings)
+    assert found and {str(f.severity) for _, f in found} == {"info"}
+
+
 def test_a_slow_first_epoch_alone_is_silent() -> None:
     readings = [
         Reading(r.step, r.epoch, {**r.values, "time/first_wait_s": 5.0 if r.step == 1 else 0.0}, r.facts)
