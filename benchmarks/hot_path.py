@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_diag import ClassErrorMonitor, Diagnostics, GradientMonitor, StabilityMonitor
+from lightning_diag import Diagnostics
 from lightning_diag._pipeline import Pipeline
 
 HOOKS = ("on_train_batch_start", "on_before_backward", "on_before_optimizer_step", "on_train_batch_end")
@@ -94,8 +94,7 @@ def run(layers: int, width: int, every: int, steps: int) -> Timer:
     data = TensorDataset(torch.randn(2048, width), torch.randint(10, (2048,)))
     timer = Timer(steps)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-        monitors = [GradientMonitor(), StabilityMonitor(), ClassErrorMonitor()]
-        diag = Diagnostics(monitors, run_dir=Path(folder) / "run", every_n_steps=every, strict=True)
+        diag = Diagnostics(run_dir=Path(folder) / "run", every_n_steps=every, strict=True)
         for name in HOOKS:
             setattr(diag, name, timer.around(name, getattr(diag, name)))
         after = Pipeline.after_update

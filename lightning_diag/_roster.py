@@ -55,14 +55,22 @@ class Roster:
 
     def each(self, verb: str, *args: Any, all_of_them: bool = True) -> None:
         """Call one verb, of all or of the plain ones."""
-        for owner, probe in self.every if all_of_them else self.plain:
-            self.attempt(owner, probe, getattr(probe, verb), *args)
+        if all_of_them:
+            for owner, probe in self.every:
+                self.attempt(owner, probe, getattr(probe, verb), *args)
+            return
+        for owner, probe, call in self._plainly(verb):
+            self.attempt(owner, probe, call, *args)
 
     def gather(self, verb: str, *args: Any, all_of_them: bool = True) -> Values:
         """Call one verb that returns values, of all or of the plain ones."""
         values: Values = []
-        for owner, probe in self.every if all_of_them else self.plain:
-            values += self.attempt(owner, probe, getattr(probe, verb), *args) or []
+        if all_of_them:
+            for owner, probe in self.every:
+                values += self.attempt(owner, probe, getattr(probe, verb), *args) or []
+            return values
+        for owner, probe, call in self._plainly(verb):
+            values += self.attempt(owner, probe, call, *args) or []
         return values
 
     def attach(self, scene: Scene) -> None:
@@ -75,6 +83,7 @@ class Roster:
             if probe.signals and reasons.keys() >= set(probe.signals):
                 idle.append(probe)
         self.plain = [(owner, probe) for owner, probe in self.every if probe.every_step and probe not in idle]
+        self._calls.clear()
         for owner, probe in self.every:
             self._know(self.attempt(owner, probe, probe.facts) or {})
         self._know({"unmeasured": unmeasured})
@@ -87,7 +96,10 @@ class Roster:
 
     def wants(self, batch_idx: int) -> bool:
         """Whether a plain probe wants predictions of a batch whose step isn't sampled."""
-        return sum(bool(self.attempt(owner, probe, probe.wants, batch_idx)) for owner, probe in self.plain) > 0
+        wanted = False
+        for owner, probe, call in self._plainly("wants"):
+            wanted |= bool(self.attempt(owner, probe, call, batch_idx))  # all are asked: they count
+        return wanted
 
     def derived(self) -> dict[str, Any]:
         """Return what probes made on the host of the reading they were shown."""
@@ -116,8 +128,18 @@ class Roster:
         self._share({"unmeasured": dict.fromkeys(probe.signals, reason)})
         self._guard.tell(owner, error)
 
+    def _plainly(self, verb: str) -> list[tuple[str, Probe, Callable[..., Any]]]:
+        """The plain probes that do something at this verb, and what: found once, as it is asked at every step."""
+        calls = self._calls.get(verb)
+        if calls is None:
+            nothing = getattr(Probe, verb)
+            wanted = [(owner, probe) for owner, probe in self.plain if getattr(type(probe), verb) is not nothing]
+            calls = self._calls[verb] = [(owner, probe, getattr(probe, verb)) for owner, probe in wanted]
+        return calls
+
     def _split(self, probes: Sequence[tuple[str, Probe]]) -> None:
         """New lists each time: somebody walks over the old ones."""
         self.every = list(probes)
         self.plain = [(owner, probe) for owner, probe in probes if probe.every_step]
+        self._calls: dict[str, list[tuple[str, Probe, Callable[..., Any]]]] = {}
         self.learners = [(owner, probe) for owner, probe in probes if type(probe).learn is not Probe.learn]

@@ -118,7 +118,7 @@ def test_a_sample_of_the_gradients_takes_no_more_calls_for_more_parameters() -> 
             with Functions() as after:
                 probe.after_update(0)
                 values = probe.collect()
-        assert len(values) == 9
+        assert len(values) == 10
         counts.append(before.names + after.names)
     assert counts[0] == counts[1]
     assert sum(counts[0].values()) < 60

@@ -8,7 +8,6 @@ from typing import ClassVar
 import numpy as np
 
 from lightning_diag.detectors._arguments import number, whole
-from lightning_diag.detectors._consequence import Consequence
 from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
@@ -83,7 +82,8 @@ class FitOverRegularized(Detector):
         super().__init__()
 
     def _reset(self) -> None:
-        self._loss = Consequence()
+        self._since = -1  # first step whose loss was seen
+        self._relative = math.nan
         self._part = math.nan  # running share of the update that is decay
         self._samples = 0
         self._train = math.nan
@@ -93,12 +93,14 @@ class FitOverRegularized(Detector):
         """Judge once enough of the plan is done."""
         values = reading.values
         if "loss/relative" in values:
-            self._loss.see(reading)
+            self._relative = float(values["loss/relative"])
+            self._since = reading.step if self._since < 0 else self._since
         if "accuracy/train" in values:
             self._train = float(values["accuracy/train"])
         if "accuracy/val" in values:
             self._val = float(values["accuracy/val"])
-        self._forgets(reading)
+        if "optimizer/weight_decay" in values:
+            self._forgets(reading)
         strong_decay = self._samples >= self.window and self._part > self.decay
         strong_dropout = (reading.facts.dropout or 0.0) >= self.dropout
         if not (strong_decay or strong_dropout):
@@ -106,10 +108,12 @@ class FitOverRegularized(Detector):
                 raise NotMeasurable("neither dropout nor weight decay is known")
             return None
         progress = reading.progress
-        if (progress is None and self._loss.watched < 1000) or (progress is not None and progress < self.share):
+        watched = reading.step - self._since + 1 if self._since >= 0 else 0
+        if (progress is None and watched < 1000) or (progress is not None and progress < self.share):
             raise NotMeasurable(f"judged after {percent(self.share)} of the plan")
         limit = max(self.limit, 0.7) if reading.facts.task == "language-model" else self.limit
-        if not self._loss.known or not self._loss.relative > limit or self._train - self._val > 0.1:
+        known = reading.facts.chance_loss is not None
+        if not known or not self._relative > limit or self._train - self._val > 0.1:
             return None
         return self._finding(reading, limit, decay=strong_decay)
 
@@ -128,7 +132,7 @@ class FitOverRegularized(Detector):
         self._part = part if math.isnan(self._part) else 0.9 * self._part + 0.1 * part
 
     def _finding(self, reading: Reading, limit: float, *, decay: bool) -> Finding:
-        relative = self._loss.relative
+        relative = self._relative
         what = f"weight decay makes up {percent(self._part)} of every update (limit {percent(self.decay)})"
         if not decay:
             what = f"the model drops up to {percent(reading.facts.dropout or 0)} of its units "

@@ -140,7 +140,8 @@ class LossMismatched(Detector):
 
     def update(self, reading: Reading) -> Finding | None:
         """Compare a batch's loss with each slip's."""
-        self._run.see(reading)
+        if self._slip or self._run.step < 0 or not reading.values.keys().isdisjoint(self.reads[:2]):
+            self._run.see(reading)  # at a loss alone only once a slip is known: it is asked how the run goes on
         self._compare(reading)
         if self._slip:
             return self._finding(reading)

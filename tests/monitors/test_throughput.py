@@ -137,5 +137,5 @@ def test_epochs_that_start_slowly_are_told_as_that(tmp_path: Path) -> None:
 
     diag, _ = watched(tmp_path, Starting(Slow(0.0, size=160), batch_size=16), steps=-1, max_epochs=6)
     (finding,) = diag.findings
-    assert finding.rule == "system/input-bound" and str(finding.severity) == "warning"
+    assert finding.rule == "system/input-bound" and str(finding.severity) == "info"
     assert "the first batch of an epoch" in finding.message and 0.15 < float(finding.evidence["first_wait_s"]) < 0.4
