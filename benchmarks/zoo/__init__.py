@@ -15,6 +15,7 @@
     digest              which measuring code made a record
     harm                was the run really harmed? measured against the healthy twin of the same seed
     replay  outcome  score   detectors over the records; recall, false alarms, delay, place, cause
+    live  live_tools    tools that hook into a training, run on a drawn part of the set
     versus              two versions of the rules over the same records
     tables              Markdown
 """

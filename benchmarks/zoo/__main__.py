@@ -1,4 +1,4 @@
-"""Command line: ``python -m benchmarks.zoo run | harm | score | list``."""
+"""Command line: ``python -m benchmarks.zoo run | harm | score | live | list``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def _parser() -> argparse.ArgumentParser:
         ("run", "train what the cache lacks"),
         ("harm", "print the measured harm of every group"),
         ("score", "replay the detectors over the records and print the tables"),
+        ("live", "train a drawn part of the set under other tools, in an environment that holds them"),
     ):
         sub = commands.add_parser(name, help=doc)
         sub.add_argument("--set", dest="which", choices=("smoke", "dev", "report"), default="dev")
@@ -30,6 +31,8 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--fresh", action="store_true", help="train again what the cache holds")
             sub.add_argument("--refresh", action="store_true", help="the same where other measuring code made it")
             sub.add_argument("--plain", action="store_true", help="without Diagnostics: for the harm alone")
+        if name == "live":
+            sub.add_argument("--out", type=Path, required=True, help="JSON file; what it holds is not made again")
         if name == "score":
             sub.add_argument("--out", type=Path, help="write the tables to this Markdown file")
             sub.add_argument("--scores", type=Path, help="write each rule's figures to this JSON file")
@@ -37,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument(
                 "--trainproof", type=Path, help="with --peers: trainproof's command, of its own environment"
             )
+            sub.add_argument("--live", type=Path, help="with --peers: what 'live' left")
             sub.add_argument("--provisional", action="store_true", help="label groups with too few seeds by size")
             sub.add_argument("--save", type=Path, help="keep what counts of each run in this JSON file")
             sub.add_argument("--before", type=Path, help="such a file of other rules over the same records: compare")
@@ -61,6 +65,10 @@ def main(argv: list[str] | None = None) -> int:
     elif args.command == "run":
         how: dict[str, Any] = {"plain": args.plain, "fresh": args.fresh, "refresh": args.refresh}
         print(f"{sweep(todo, args.cache, jobs=args.jobs, **how)} runs made")
+    elif args.command == "live":
+        from benchmarks.zoo.live import drawn, train
+
+        print(f"{train(drawn(args.which, *(args.seeds or [])[:1]), args.out)} runs made")
     elif args.command == "harm":
         from benchmarks.zoo.tables import harm_table
 
@@ -70,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
 
         how = {"runs": args.runs, "jobs": args.jobs, "provisional": args.provisional, "scores": args.scores}
         how |= {"save": args.save, "before": args.before, "held": args.held}
-        text = score(todo, args.cache, **how, peers=args.peers, program=args.trainproof)
+        text = score(todo, args.cache, **how, peers=args.peers, program=args.trainproof, live=args.live)
         print(text)
         if args.out is not None:
             args.out.write_text(text + "\n")

@@ -22,6 +22,7 @@ from benchmarks.zoo.digest import package_digest
 from benchmarks.zoo.grid import SEEDS, Config
 from benchmarks.zoo.harm import UNLABELLED, label
 from benchmarks.zoo.intervals import bootstrap, share
+from benchmarks.zoo.live import live_table, read
 from benchmarks.zoo.outcome import Outcome, outcome
 from benchmarks.zoo.replay import replay
 from benchmarks.zoo.sweep import load_all
@@ -59,12 +60,13 @@ def outcomes(results: Results, cache: Path, jobs: int = 2, *, provisional: bool 
 def score(
     chosen: Sequence[Config], cache: Path, *, runs: bool = False, jobs: int = 2, provisional: bool = False,
     scores: Path | None = None, peers: bool = False, program: Path | None = None, save: Path | None = None,
-    before: Path | None = None, held: Sequence[int] = (),
+    before: Path | None = None, held: Sequence[int] = (), live: Path | None = None,
 ) -> str:  # fmt: skip
     """The whole sheet as Markdown.
 
-    ``scores`` takes each rule's figures as JSON, ``peers`` adds the other tools; ``save`` keeps what counts of a run,
-    ``before`` compares with such a file, ``held`` are the seeds that chose no limit.
+    ``scores`` takes each rule's figures as JSON, ``peers`` adds the other tools, ``live`` those that :mod:`live` ran;
+    ``save`` keeps what counts of a run, ``before`` compares with such a file, ``held`` are the seeds that chose no
+    limit.
     """
     results = load_all(cache, chosen)
     found = outcomes(results, cache, jobs, provisional=provisional)
@@ -88,7 +90,10 @@ def score(
         parts.insert(1, "## Before and after\n\n" + versus.versus(found, before, held))
     if peers:
         records = [cache / o.config.name / results[o.config]["record"] for o in found]
-        parts.insert(3 + len(head), "## Other tools\n\n" + comparison(found, said(found, records, jobs, program)))
+        others = "## Other tools\n\n" + comparison(found, said(found, records, jobs, program))
+        if live is not None:
+            others += "\n\n### Tools that hook into a training\n\n" + live_table(found, read(live))
+        parts.insert(3 + len(head), others)
     if runs:
         parts.append("## Runs\n\n" + "\n".join(detail_lines(found)))
     return "\n\n".join(parts)
