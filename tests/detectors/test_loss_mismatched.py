@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -51,14 +52,17 @@ def test_a_softmax_too_many_is_a_note_until_the_run_suffers() -> None:
 
 
 def test_outputs_between_0_and_1_need_many_batches() -> None:
-    found = run("sigmoids as scores", level=2.2)
+    found = run("sigmoids as scores", level=2.2, steps=300)
     assert first(found, Severity.INFO) is None, "they may leave that range yet"
-    assert first(found, Severity.WARNING) == 125
+    assert first(found, Severity.WARNING) == 250
+    two = dataclasses.replace(FACTS, num_classes=2)
+    assert not any(run("sigmoids as scores", level=0.69, steps=300, facts=two))
+    assert any(run("sigmoids as logits", level=0.69, steps=300, facts=dataclasses.replace(FACTS, num_classes=None)))
     assert not any(run("sigmoids as scores", level=1.5))
 
 
 def test_outputs_that_leave_0_and_1_were_no_sigmoids() -> None:
-    assert not any(run("sigmoids as scores", level=2.2, wrong_at=121))
+    assert not any(run("sigmoids as scores", level=2.2, steps=300, wrong_at=121))
 
 
 def test_a_negated_loss_is_told_by_its_distance_to_itself() -> None:
