@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 DEV_TASKS = ("mlp", "deep", "cnn", "lstm", "ae", "reg")
 REPORT_TASKS = ("res", "gru", "tfm", "bc", "wine", "gan")
-SEEDS = {"dev": (0, 1, 2), "report": (10, 11, 12)}
+SEEDS = {"dev": (0, 1, 2), "report": (20, 21, 22)}  # looks one to four at the report set were at 10, 11, 12
 WATCHED_CONTROLS = {"dev": 1, "report": 3}  # seeds of the controls that are watched: many clean runs where it counts
 INTERVALS = (5, 5, 10, 2, 5)  # every_n_steps by seed % 5
 
