@@ -72,7 +72,7 @@ class UpdateTooSmall(Detector):
         ``target`` and still will be at the end; not on a plateau after a faster fall, which small steps don't make
         (noisy targets do). Also a warning where S is above ``straight`` between 0.3 and 0.6 of a plan of 300 steps or
         more and R above what healthy runs have left by then (classes: 0.72 falling to 0.4 at half of the plan, numbers:
-        0.95 to 0.86, language: 0.845 to 0.77).
+        0.95 to 0.86, language: 0.845 to 0.77), until the way turns or the loss has fallen below that.
 
     False alarms:
         A warning in none of the 111 healthy and 2 of the 54 harmless trainings of
@@ -136,6 +136,7 @@ class UpdateTooSmall(Detector):
     def _reset(self) -> None:
         self._run = Consequence(sure=AT_ONCE_STEPS)
         self._way = Way()
+        self._straight = False
         self._ratios = SortedWindow(self.samples)
         self._largest = -math.inf  # median so far
 
@@ -171,13 +172,14 @@ class UpdateTooSmall(Detector):
         progress, unit, way = reading.progress, reference(reading), self._way
         if (reading.facts.planned_steps or 0) < LEAST_PLAN or unit is None or not unit.known:
             return None
-        if progress is None or not EARLY <= progress <= LATE:
+        if progress is None or progress < EARLY or (progress > LATE and not self._straight):
             return None
         early, half = of_task(reading, *LEFT)
         limit = half + max(0.5 - progress, 0.0) / (0.5 - EARLY) * (early - half)
         left = unit.relative(self._run.relative * unit.chance)
         if not (way.straight > self.straight and way.grown < GROWN and left > limit) or self._pretrained:
             return None
+        self._straight = True  # what was told holds until the way turns or the loss has fallen
         rate = self._run.rates.last
         return self.found(
             reading,
