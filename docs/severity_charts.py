@@ -50,14 +50,16 @@ def charts(curves: Mapping[str, Sequence[Point]]) -> str:
     if rows:
         head = "| fault | severity | by its deadline | ever | alarms on harmless | unclear |\n" + "| --- " * 6 + "|"
         parts += [
-            "Faults of one severity in this set, and those whose severity is the layer they are in:",
+            "Faults of one severity in this set, those of which every run is unclear, and those whose severity is the "
+            "layer they are in:",
             "\n".join([head, *rows]),
         ]
     return "\n\n".join(parts)
 
 
 def _is_curve(name: str, points: Sequence[Point]) -> bool:
-    return len(points) > 1 and name not in LAYERS
+    told = sum(p["harmful"] + p["benign"] > 0 for p in points)  # severities with anything to draw
+    return len(points) > 1 and told > 0 and name not in LAYERS
 
 
 def chart(name: str, points: Sequence[Point]) -> str:

@@ -131,6 +131,15 @@ def test_a_rule_has_its_recall_beside_its_alarms(tmp_path: Path, monkeypatch: py
     assert "1 were judged on healthy runs, with 0 alarms in all; each at most 0.46 per 10,000 steps" in text
 
 
+def test_a_fault_of_which_every_run_is_unclear_has_no_empty_chart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unclear = {"g-lr-up": [point(10, 0, 0, 0, 0, 0, 1), point(30, 0, 0, 0, 0, 0, 1)]}
+    made = page(tmp_path, monkeypatch, {**SCORES, "severity": {**SCORES["severity"], **unclear}})
+    assert made.count("<svg") == page(tmp_path, monkeypatch, SCORES).count("<svg")
+    assert "g-lr-up" in made
+
+
 @pytest.mark.parametrize("lacking", ["severity", "together"])
 def test_older_scores_show_nothing(lacking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = {key: value for key, value in SCORES.items() if key != lacking}
