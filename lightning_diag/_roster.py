@@ -11,6 +11,8 @@ from lightning_diag._guard import Guard
 from lightning_diag.probes.base import Probe, Scene, Values
 from lightning_diag.reading import Reading
 
+Doer = tuple[str, Probe, Callable[..., Any]]  # owner, probe, what it does at a verb
+
 
 class Roster:
     """Calls probes; one that raises is switched off, its owner named and its signals marked as not measured.
@@ -55,21 +57,13 @@ class Roster:
 
     def each(self, verb: str, *args: Any, all_of_them: bool = True) -> None:
         """Call one verb, of all or of the plain ones."""
-        if all_of_them:
-            for owner, probe in self.every:
-                self.attempt(owner, probe, getattr(probe, verb), *args)
-            return
-        for owner, probe, call in self._plainly(verb):
+        for owner, probe, call in self._doers(verb, all_of_them=all_of_them):
             self.attempt(owner, probe, call, *args)
 
     def gather(self, verb: str, *args: Any, all_of_them: bool = True) -> Values:
         """Call one verb that returns values, of all or of the plain ones."""
         values: Values = []
-        if all_of_them:
-            for owner, probe in self.every:
-                values += self.attempt(owner, probe, getattr(probe, verb), *args) or []
-            return values
-        for owner, probe, call in self._plainly(verb):
+        for owner, probe, call in self._doers(verb, all_of_them=all_of_them):
             values += self.attempt(owner, probe, call, *args) or []
         return values
 
@@ -83,7 +77,7 @@ class Roster:
             if probe.signals and reasons.keys() >= set(probe.signals):
                 idle.append(probe)
         self.plain = [(owner, probe) for owner, probe in self.every if probe.every_step and probe not in idle]
-        self._calls.clear()
+        self._found.clear()
         for owner, probe in self.every:
             self._know(self.attempt(owner, probe, probe.facts) or {})
         self._know({"unmeasured": unmeasured})
@@ -97,7 +91,7 @@ class Roster:
     def wants(self, batch_idx: int) -> bool:
         """Whether a plain probe wants predictions of a batch whose step isn't sampled."""
         wanted = False
-        for owner, probe, call in self._plainly("wants"):
+        for owner, probe, call in self._doers("wants", all_of_them=False):
             wanted |= bool(self.attempt(owner, probe, call, batch_idx))  # all are asked: they count
         return wanted
 
@@ -128,18 +122,18 @@ class Roster:
         self._share({"unmeasured": dict.fromkeys(probe.signals, reason)})
         self._guard.tell(owner, error)
 
-    def _plainly(self, verb: str) -> list[tuple[str, Probe, Callable[..., Any]]]:
-        """The plain probes that do something at this verb, and what: found once, as it is asked at every step."""
-        calls = self._calls.get(verb)
-        if calls is None:
-            nothing = getattr(Probe, verb)
-            wanted = [(owner, probe) for owner, probe in self.plain if getattr(type(probe), verb) is not nothing]
-            calls = self._calls[verb] = [(owner, probe, getattr(probe, verb)) for owner, probe in wanted]
-        return calls
+    def _doers(self, verb: str, *, all_of_them: bool) -> list[Doer]:
+        """Those (all, or the plain ones) that do something at this verb, and what: found once, asked at every step."""
+        doers = self._found.get((verb, all_of_them))
+        if doers is None:
+            nothing, asked = getattr(Probe, verb), self.every if all_of_them else self.plain
+            doers = [(owner, p, getattr(p, verb)) for owner, p in asked if getattr(type(p), verb) is not nothing]
+            self._found[verb, all_of_them] = doers
+        return doers
 
     def _split(self, probes: Sequence[tuple[str, Probe]]) -> None:
         """New lists each time: somebody walks over the old ones."""
         self.every = list(probes)
         self.plain = [(owner, probe) for owner, probe in probes if probe.every_step]
-        self._calls: dict[str, list[tuple[str, Probe, Callable[..., Any]]]] = {}
+        self._found: dict[tuple[str, bool], list[Doer]] = {}
         self.learners = [(owner, probe) for owner, probe in probes if type(probe).learn is not Probe.learn]

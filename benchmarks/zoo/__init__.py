@@ -16,6 +16,7 @@
     harm                was the run really harmed? measured against the healthy twin of the same seed
     replay  outcome  score   detectors over the records; recall, false alarms, delay, place, cause
     live  live_tools    tools that hook into a training, run on a drawn part of the set
+    comparison  peers   other tools' rules over the same records, beside ours
     versus              two versions of the rules over the same records
-    tables              Markdown
+    curves  tables      what is drawn of it; Markdown
 """

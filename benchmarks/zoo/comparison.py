@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "GAN": ("d-lr-down", "g-lr-up", "d-steps"),
 }
 
+HEAD = ("tool", "alarm on healthy runs", "on benign faults", "on harmful faults", "Youden's J")
 Said = Mapping[str, list[bool]]  # tool -> whether it alarmed, a run
 
 
@@ -42,22 +43,27 @@ def said(found: Sequence[Outcome], records: Sequence[Path], jobs: int = 2, progr
     return tools | ({TRAINPROOF: proofs} if proofs else {})
 
 
+def by_label(runs: Iterable[tuple[str, bool]]) -> tuple[str, ...]:
+    """Shares of healthy, benign and harmful runs with an alarm, and Youden's J, from each run's label and alarm."""
+    hits: dict[str, list[bool]] = {"healthy": [], "benign": [], "harmful": []}
+    for label, hit in runs:
+        if label in hits:
+            hits[label].append(hit)
+    rates = {kind: sum(of) / max(1, len(of)) for kind, of in hits.items()}
+    return *(share(sum(of), len(of)) for of in hits.values()), f"{rates['harmful'] - rates['healthy']:+.2f}"
+
+
 def comparison(found: Sequence[Outcome], tools: Said) -> str:
     """Both tables: all runs with Youden's J, and harmful runs by class of fault."""
     rows = []
     for tool, alarmed in tools.items():
-        rates, cells = {}, []
-        for kind in ("healthy", "benign", "harmful"):
-            hits = [hit for o, hit in zip(found, alarmed, strict=True) if o.harm.label == kind]
-            rates[kind] = sum(hits) / max(1, len(hits))
-            cells.append(share(sum(hits), len(hits)))
-        rows.append((tool, *cells, f"{rates['harmful'] - rates['healthy']:+.2f}"))
+        rows.append((tool, *by_label((o.harm.label, hit) for o, hit in zip(found, alarmed, strict=True))))
     classes = []
     for name, operators in FAULTS.items():
         runs = [i for i, o in enumerate(found) if o.harm.label == "harmful" and o.config.operator in operators]
         if runs:
             classes.append((name, len(runs), *(f"{sum(tools[t][i] for i in runs)}" for t in tools)))
     return "\n\n".join((
-        table(("tool", "alarm on healthy runs", "on benign faults", "on harmful faults", "Youden's J"), rows),
+        table(HEAD, rows),
         table(("harmful runs with any alarm, by fault", "runs", *tools), classes),
     ))  # fmt: skip

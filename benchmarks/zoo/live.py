@@ -20,14 +20,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.zoo.comparison import HEAD, OURS, by_label
 from benchmarks.zoo.grid import CONTROLS, SEEDS, Config, groups
-from benchmarks.zoo.intervals import share
 from benchmarks.zoo.outcome import Outcome
 from benchmarks.zoo.tables import table
 
 SLOW = ("gru", "tfm", "gan")  # more than 3 s a plain training: only in the first round
 ROUNDS = {True: 8, False: 4}  # of controls, of faults
-OURS = "lightning_diag"
 
 
 @dataclass(frozen=True)
@@ -161,17 +160,12 @@ def live_table(found: Sequence[Outcome], lives: Sequence[Live]) -> str:
     rows, names = [], []
     for row in dict.fromkeys(live.row for live in (*ours, *lives)):
         of_row = [live for live in (*ours, *lives) if live.row == row and live.config in mine]
-        rates, cells = {}, []
-        for kind in ("healthy", "benign", "harmful"):
-            hits = [bool(x.names) for x in of_row if x.error is None and mine[x.config].harm.label == kind]
-            rates[kind] = sum(hits) / max(1, len(hits))
-            cells.append(share(sum(hits), len(hits)))
-        killed = sum(live.error is not None for live in of_row)
-        rows.append((row, *cells, f"{rates['harmful'] - rates['healthy']:+.2f}", killed))
-        quiet = (x for x in of_row if x.error is None and mine[x.config].harm.label == "healthy")
-        most = Counter(name for x in quiet for name in x.names).most_common(5)
+        alive = [(mine[live.config].harm.label, live.names) for live in of_row if live.error is None]
+        rows.append((row, *by_label((label, bool(said)) for label, said in alive), len(of_row) - len(alive)))
+        most = Counter(name for label, said in alive if label == "healthy" for name in said).most_common(5)
         names.append((row, ", ".join(f"{name} {n}" for name, n in most) or "-"))
-    head = ("tool", "alarm on healthy runs", "on benign faults", "on harmful faults", "Youden's J", "runs killed")
     other = sum(c not in exact for c in mine)
     note = f"{len(mine)} runs. Ours: from the records of {len(mine) - other} of them, of another seed for {other}."
-    return "\n\n".join((note, table(head, rows), table(("alarms on healthy runs", "most often, runs"), names)))
+    return "\n\n".join(
+        (note, table((*HEAD, "runs killed"), rows), table(("alarms on healthy runs", "most often, runs"), names))
+    )

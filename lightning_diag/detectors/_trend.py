@@ -10,9 +10,10 @@ from lightning_diag.detectors._lr_watch import LrWatch
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding
-from lightning_diag.reading import Reading
+from lightning_diag.reading import Facts, Reading
 from lightning_diag.streaming.loss_trace import LossTrace
 
+T = TypeVar("T")
 SETTLE = 20  # steps an estimate of the chance loss must stand
 LATE = 10  # a run watched from a later step on has no first losses
 
@@ -67,7 +68,9 @@ def reference(reading: Reading, first_losses: float = 0.0) -> Reference | None:
     return Reference(first_losses, 0.0, False) if first_losses > 0 else None
 
 
-T = TypeVar("T")
+def several_classes(facts: Facts) -> bool:
+    """Whether three classes or more are told apart: with two most of the loss may not be learnable."""
+    return facts.task == "classification" and (facts.num_classes or 0) >= 3
 
 
 def of_task(reading: Reading, classes: T, numbers: T, language: T) -> T:
@@ -75,10 +78,9 @@ def of_task(reading: Reading, classes: T, numbers: T, language: T) -> T:
 
     Most of the loss of the last can't be learned.
     """
-    facts = reading.facts
-    if facts.task == "classification" and (facts.num_classes or 0) >= 3:
+    if several_classes(reading.facts):
         return classes
-    return numbers if facts.task == "regression" else language
+    return numbers if reading.facts.task == "regression" else language
 
 
 def not_competing(reading: Reading) -> None:

@@ -39,9 +39,9 @@ class Way:
         self.straight = math.nan  # distance over length, median over weight matrices
         self.grown = math.nan  # their norm over that at first, the same
         self._step = -1
-        self._first: list[float] = []  # norm of each weight matrix at first
-        self._length: list[float] = []  # of the way so far, a weight matrix
-        self._last: list[float] = []  # of the newest step
+        self._first = np.zeros(0)  # norm of each weight matrix at first
+        self._length = np.zeros(0)  # of the way so far, a weight matrix
+        self._last = np.zeros(0)  # of the newest step
 
     def see(self, reading: Reading) -> None:
         """Take in a sampled step; those without a distance, or of other parameters than before, change nothing."""
@@ -53,16 +53,14 @@ class Way:
         weight, ratio, distance = (v[chosen] for v in found)
         step = np.nan_to_num(weight * ratio)
         if self._step < 0 or len(self._length) != len(step):
-            self._length, self._first = [0.0] * len(step), list(weight)
+            self._length, self._first = np.zeros(len(step)), weight
         else:
-            added = (reading.step - self._step) * (step + np.asarray(self._last)) / 2
-            length, first = np.asarray(self._length) + added, np.asarray(self._first)
-            moved = (length > 0) & (first > 0)
+            self._length = self._length + (reading.step - self._step) * (step + self._last) / 2
+            moved = (self._length > 0) & (self._first > 0)
             if moved.any():
-                self.straight = float(np.median(distance[moved] / length[moved]))
-                self.grown = float(np.median(weight[moved] / first[moved]))
-            self._length = list(length)
-        self._step, self._last = reading.step, list(step)
+                self.straight = float(np.median(distance[moved] / self._length[moved]))
+                self.grown = float(np.median(weight[moved] / self._first[moved]))
+        self._step, self._last = reading.step, step
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain data."""

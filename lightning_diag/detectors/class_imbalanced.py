@@ -131,12 +131,12 @@ class ClassImbalanced(Detector):
     def _mildly(self, reading: Reading, seen: Pass, total: Array) -> Finding | None:
         """Judge classes that are several times rarer together: each has too few samples to say."""
         rare = (total * self.mild < total.max()) & (seen.support > 0)
-        frequent = (total >= 0.5 * total.max()) & (seen.support > 0)
-        (misses, n), (others, m) = (_misses(seen, which) for which in (rare, frequent))
+        if not rare.any():
+            self._missed = 0
+            return None
+        (misses, n), (others, m) = (_misses(seen, which) for which in (rare, _frequent(total)))
         low, high = float(wilson(misses, n)[0]), float(wilson(others, m)[1])
-        enough = (
-            rare.any() and float(total[rare].min()) / total.sum() * self._different >= FEW
-        )  # else there is little data
+        enough = float(total[rare].min()) / total.sum() * self._different >= FEW  # else there is little data
         suffers = enough and n >= self.support and low > high + self.gap and misses * m >= TIMES * others * n
         self._missed = self._missed + 1 if suffers else 0
         if self._missed < PASSES:
@@ -155,7 +155,7 @@ class ClassImbalanced(Detector):
         )
 
     def _suffering(self, seen: Pass, total: Array, rare: NDArray[np.bool_]) -> Array:
-        frequent = total >= 0.5 * total.max()
+        frequent = _frequent(total)
         usual = float(seen.right[frequent].sum() / max(seen.support[frequent].sum(), 1.0))
         _, high = wilson(seen.right, seen.support)
         return np.flatnonzero(rare & (seen.support >= self.support) & (high < self.recall * usual)).astype(np.float64)
@@ -175,6 +175,12 @@ class ClassImbalanced(Detector):
             evidence={"value": ratio, "limit": self.ratio, "recall": recall, "samples": float(seen.support[k])},
             advice=ADVICE,
         )
+
+
+def _frequent(total: Array) -> NDArray[np.bool_]:
+    """Return which classes are seen at least half as often as the largest."""
+    often: NDArray[np.bool_] = total >= 0.5 * total.max()
+    return often
 
 
 def _misses(seen: Pass, which: NDArray[np.bool_]) -> tuple[float, float]:

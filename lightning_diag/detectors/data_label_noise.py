@@ -19,6 +19,7 @@ LOW, HIGH = -0.7, 0.5  # means, in usual margins, from which two components stan
 STEP = 0.5  # margins a sample from one fit to the next
 AGREE = 0.5  # share of suspected labels over the fitted rate
 LEARNED = 0.2  # the least share there was over the present one: labels that were learned are not wrong
+HALF = 0.5  # R from which on the least share counts
 MOST = 0.5  # share of suspected labels above which the network hasn't learned the rest either
 
 
@@ -132,7 +133,7 @@ class DataLabelNoise(Detector):
         seen = reading.scalar("data/noise_seen") or 0.0
         if seen >= self._seen + 1:
             self._shares, self._seen = [*self._shares, share][-3:], seen
-            if self._relative < MOST:  # before it has learned something it agrees with what is most frequent
+            if self._relative < HALF:  # before it has learned something it agrees with what is most frequent
                 self._least = min(self._least, share)
         if self._order.sorted:
             raise NotMeasurable("batches are sorted by label: each forgets the labels of the ones before")

@@ -6,7 +6,7 @@ import math
 from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number, whole
-from lightning_diag.detectors._trend import LATE, Reference, TrendDetector, reference
+from lightning_diag.detectors._trend import LATE, Reference, TrendDetector, reference, several_classes
 from lightning_diag.detectors._words import percent
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -127,8 +127,7 @@ class FitUnderfitting(TrendDetector):
         limit = self.severe if facts.task == "language-model" else self.limit
         if not ref.known or not limit < relative < AT_CHANCE or gap >= MAX_GAP:
             return None
-        classifier = facts.task == "classification" and (facts.num_classes or 0) >= 3 and ref.known
-        severe = classifier and relative > self.severe and gap < MAX_GAP
+        severe = several_classes(facts) and relative > self.severe and gap < MAX_GAP
         return self._high(reading, ref, line, Severity.WARNING if severe else Severity.INFO)
 
     def _improving(self, reading: Reading, ref: Reference, line: Trend, gain: float) -> Finding:

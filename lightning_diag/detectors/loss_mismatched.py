@@ -172,15 +172,11 @@ class LossMismatched(Detector):
             count = self._rows[name] = self._rows.get(name, 0) + 1 if hit else 0
             if name == self._slip and not hit and _of(name).patient:
                 self._slip, self._refuted = "", [*self._refuted, name]  # outputs that lay between 0 and 1 for a while
-            if (
-                not self._slip
-                and name not in self._refuted
-                and count >= (self.many if _of(name).patient else self.batches)
-            ):
+            if not self._slip and name not in self._refuted and count >= self._needed(name):
                 self._slip, self._since = name, reading.step
 
     def _finding(self, reading: Reading) -> Finding | None:
-        slip, left = _of(self._slip), self._left(reading.facts)
+        slip, left, agreed = _of(self._slip), self._left(reading.facts), self._needed(self._slip)
         suffers = slip.lost or (self._late(reading.facts, PATIENT if slip.patient else 1) and left > HALF)
         if slip.patient and (not suffers or 1 < (reading.facts.num_classes or 0) < SEVERAL):
             return None  # they may leave that range yet
@@ -189,8 +185,8 @@ class LossMismatched(Detector):
         return self.found(
             reading,
             Severity.WARNING if suffers else Severity.INFO,
-            f"The loss is {what} (equal to four digits in {self._agreed} batches in a row){stands}.",
-            evidence={"value": left if stands else float(self._agreed), "limit": HALF if stands else self._agreed,
+            f"The loss is {what} (equal to four digits in {agreed} batches in a row){stands}.",
+            evidence={"value": left if stands else float(agreed), "limit": HALF if stands else agreed,
                       "loss": self._run.level, "slip": self._slip},
             advice=(
                 slip.do,
@@ -204,9 +200,9 @@ class LossMismatched(Detector):
         wait = times * min(LATE * (facts.planned_steps or math.inf), TIMES * run.patience_steps)
         return run.ripe and run.watched >= wait
 
-    @property
-    def _agreed(self) -> int:
-        return self.many if _of(self._slip).patient else self.batches
+    def _needed(self, name: str) -> int:
+        """Batches in a row that must agree."""
+        return self.many if _of(name).patient else self.batches
 
     def _left(self, facts: Facts) -> float:
         """Share of what can be gained that is still there, NaN where not known.

@@ -136,7 +136,7 @@ class UpdateTooSmall(Detector):
     def _reset(self) -> None:
         self._run = Consequence(sure=AT_ONCE_STEPS)
         self._way = Way()
-        self._straight = False
+        self._told = False  # of a straight way
         self._ratios = SortedWindow(self.samples)
         self._largest = -math.inf  # median so far
 
@@ -172,14 +172,14 @@ class UpdateTooSmall(Detector):
         progress, unit, way = reading.progress, reference(reading), self._way
         if (reading.facts.planned_steps or 0) < LEAST_PLAN or unit is None or not unit.known:
             return None
-        if progress is None or progress < EARLY or (progress > LATE and not self._straight):
+        if progress is None or progress < EARLY or (progress > LATE and not self._told):
             return None
         early, half = of_task(reading, *LEFT)
         limit = half + max(0.5 - progress, 0.0) / (0.5 - EARLY) * (early - half)
         left = unit.relative(self._run.relative * unit.chance)
         if not (way.straight > self.straight and way.grown < GROWN and left > limit) or self._pretrained:
             return None
-        self._straight = True  # what was told holds until the way turns or the loss has fallen
+        self._told = True  # what was told holds until the way turns or the loss has fallen
         rate = self._run.rates.last
         return self.found(
             reading,

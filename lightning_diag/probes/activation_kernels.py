@@ -88,7 +88,7 @@ def measure(output: Tensor, given: Tensor, memory: Memory, curve: Curve) -> tupl
     units, dead, flat, stuck = memory.units, nan, nan, nan
     if curve.can_die or curve.can_saturate:
         off, saturated = _masks(given, curve)
-        units = _age(off, saturated if curve.can_saturate else None, memory, rows)
+        units = _age(off, saturated, memory, rows)
     if curve.can_die:
         ripe = (entry[:, 0] >= DEAD_ROWS) & (entry[:, 1] >= DEAD_BATCHES)
         silent = (units[:, 0] >= DEAD_ROWS) & (units[:, 1] >= DEAD_BATCHES)
@@ -103,7 +103,7 @@ def measure(output: Tensor, given: Tensor, memory: Memory, curve: Curve) -> tupl
         dead = torch.where(like_relu, dead, nan)
         flat, stuck = torch.where(like_tanh, flat, nan), torch.where(like_tanh, stuck, nan)
     mean, std, variation = moments(output)
-    bad = _share(output * 0)  # NaN where a value isn't finite, which counts as nonzero: half the time of isfinite
+    bad = _share(~torch.isfinite(output))
     return torch.stack([dead, flat, stuck, mean, std, bad, variation], dim=1), Memory(units, entry)
 
 
@@ -160,10 +160,10 @@ def _masks(given: Tensor, curve: Curve) -> tuple[Tensor, Tensor]:
     return off, saturated
 
 
-def _age(off: Tensor, saturated: Tensor | None, memory: Memory, rows: int) -> Tensor:
-    """The units' memory ``(N, 3, U)`` one batch later; ``saturated`` is None where nothing can be."""
+def _age(off: Tensor, saturated: Tensor, memory: Memory, rows: int) -> Tensor:
+    """The units' memory ``(N, 3, U)`` one batch later."""
     active = ~off.flatten(1, 2).all(1)
-    rate = torch.zeros_like(memory.units[:, 2]) if saturated is None else saturated.float().mean((1, 2))
+    rate = saturated.float().mean((1, 2))
     first = memory.entry[:, None, 1] == 0
     silent_rows, silent_batches, before = memory.units.unbind(1)
     return torch.stack(

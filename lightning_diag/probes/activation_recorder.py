@@ -168,10 +168,7 @@ class Recorder:
             rows[index] = np.fmin(rows[index], track.rows)
         order = np.full(len(self.sites), np.nan)
         order[list(self._order)] = np.arange(len(self._order))
-        joined = {
-            i: several[0] if len(several) == 1 else kernels.worst(torch.stack(several))
-            for i, several in by_site.items()
-        }
+        joined = {i: kernels.worst(torch.stack(several)) for i, several in by_site.items()}
         sharp = {i: _sharpest(several).to(self.device) for i, several in self._sharpness().items()}
         return self._table(joined, len(kernels.COLUMNS)), self._table(sharp, len(attention.COLUMNS)), rows, order
 

@@ -140,14 +140,10 @@ class GradientProbe(Probe):
         far = torch.linalg.vector_norm(before - start, dim=1)
         change = torch.linalg.vector_norm(self._samples[optimizer].rows(1) - before, dim=1)
         weight = torch.linalg.vector_norm(before, dim=1)
-        if self._sharded:
-            part = self._blow_up[optimizer] * self._share[optimizer]
-            self._ratios[optimizer], self._sizes[optimizer] = change * part, weight * part
-            self._ways[optimizer] = far * part
-            return
-        self._ratios[optimizer] = change / torch.where(weight > 0, weight, float("nan"))
-        self._sizes[optimizer] = weight * self._blow_up[optimizer]
-        self._ways[optimizer] = far * self._blow_up[optimizer]
+        part = self._blow_up[optimizer] * self._share[optimizer] if self._sharded else self._blow_up[optimizer]
+        self._sizes[optimizer], self._ways[optimizer] = weight * part, far * part
+        ratio = change * part if self._sharded else change / torch.where(weight > 0, weight, float("nan"))
+        self._ratios[optimizer] = ratio
 
     def collect(self) -> Values:
         if not self._norms:
