@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from benchmarks.zoo.intervals import wilson
 from benchmarks.zoo.operators import OPERATORS
 from benchmarks.zoo.outcome import Outcome, outcome
 from benchmarks.zoo.replay import replay
+from benchmarks.zoo.tasks import TASKS
 from benchmarks.zoo.train import prepare, run
 from benchmarks.zoo.truth import PLANNED_CAUSES, RULES, TRUTH
 from lightning_diag.diagnosis import CAUSES
@@ -35,16 +37,19 @@ def test_truth_names_rules_and_causes_that_exist() -> None:
 
 
 def test_the_sets_share_no_run_and_are_mostly_clean() -> None:
-    assert not set(SEEDS["dev"]) & set(SEEDS["report"])
-    shared = set(groups("dev")) & set(groups("report"))
-    assert {operator for _, operator, _ in shared} <= {"healthy"}
+    for one, other in combinations(SEEDS, 2):
+        assert not set(SEEDS[one]) & set(SEEDS[other])
+        shared = set(groups(one)) & set(groups(other))
+        assert {operator for _, operator, _ in shared} <= {"healthy"}
+    tuned = {task for which in ("dev", "seen") for task, *_ in groups(which)}
+    assert not tuned & {task for task, *_ in groups("report")}
     assert len(set(configs("dev"))) == len(configs("dev"))
 
 
-@pytest.mark.parametrize("task", ["mlp", "deep", "cnn", "res", "lstm", "gru", "tfm", "ae", "reg", "bc", "wine", "gan"])
+@pytest.mark.parametrize("task", sorted(TASKS))
 def test_twins_start_from_the_same_weights_and_data(task: str) -> None:
     _, data, module = prepare(Config(task, "healthy", 0.0, 3))
-    _, other, twin = prepare(Config(task, "lr-up" if task != "gan" else "g-lr-up", 10.0, 3))
+    _, other, twin = prepare(Config(task, "lr-up" if TASKS[task][0]().kind != "gan" else "g-lr-up", 10.0, 3))
     assert data.train_x.equal(other.train_x)
     assert all(a.equal(b) for a, b in zip(module.parameters(), twin.parameters(), strict=True))
     _, unlike, stranger = prepare(Config(task, "healthy", 0.0, 4))
@@ -52,7 +57,7 @@ def test_twins_start_from_the_same_weights_and_data(task: str) -> None:
     assert not all(a.equal(b) for a, b in zip(module.parameters(), stranger.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("which", ["dev", "report"])
+@pytest.mark.parametrize("which", sorted(SEEDS))
 def test_every_operator_can_be_prepared_in_all_its_tasks(which: str) -> None:
     first = {(task, operator): severity for task, operator, severity in reversed(groups(which))}
     assert len(first) > 100

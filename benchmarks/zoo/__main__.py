@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from benchmarks.zoo.grid import Config, configs
+from benchmarks.zoo.grid import SEEDS, Config, configs
 from benchmarks.zoo.sweep import CACHE, load_all, sweep
 
 
@@ -21,7 +21,7 @@ def _parser() -> argparse.ArgumentParser:
         ("live", "train a drawn part of the set under other tools, in an environment that holds them"),
     ):
         sub = commands.add_parser(name, help=doc)
-        sub.add_argument("--set", dest="which", choices=("smoke", "dev", "report"), default="dev")
+        sub.add_argument("--set", dest="which", choices=("smoke", *SEEDS), default="dev")
         sub.add_argument("--cache", type=Path, default=CACHE)
         sub.add_argument("--seeds", type=int, nargs="*", help="default: all seeds of the set")
         sub.add_argument("--only", nargs="*", default=[], help="tasks or operators")

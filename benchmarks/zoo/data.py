@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +36,9 @@ def digits(generator: torch.Generator, *, image: bool = False, target: str = "cl
     inputs, target_class = _bunch("digits")
     x = torch.tensor(inputs, dtype=torch.float32)
     x = (x - x.mean()) / x.std()
+    x = x.view(-1, 1, 8, 8) if image else x
     y = x.clone() if target == "input" else torch.tensor(target_class, dtype=torch.long)
-    return _split(x.view(-1, 1, 8, 8) if image else x, y, generator)
+    return _split(x, y, generator)
 
 
 def table(name: str, generator: torch.Generator) -> Data:
@@ -62,14 +64,23 @@ def _characters() -> tuple[Tensor, int]:
     return torch.tensor([lookup[c] for c in text], dtype=torch.long), len(letters)
 
 
-def vocabulary() -> int:
-    """Number of different characters in the text."""
-    return _characters()[1]
+@cache
+def _code() -> tuple[Tensor, int]:
+    """Python of NumPy's ``linalg`` (about 100,000 characters of real code) as ids, and how many ids there are."""
+    code = Path(np.linalg.__file__).with_name("_linalg.py").read_text(encoding="ascii", errors="replace")[:60_000]
+    letters = sorted(set(code))
+    lookup = {c: i for i, c in enumerate(letters)}
+    return torch.tensor([lookup[c] for c in code], dtype=torch.long), len(letters)
 
 
-def text(generator: torch.Generator) -> Data:
+def vocabulary(*, code: bool = False) -> int:
+    """Number of different characters in the text, or in the Python code."""
+    return (_code if code else _characters)()[1]
+
+
+def text(generator: torch.Generator, *, code: bool = False) -> Data:
     """Next-character prediction: x and y ``(n, SEQUENCE)``; blocks of 512 characters go whole to one split."""
-    ids, _ = _characters()
+    ids, _ = (_code if code else _characters)()
     blocks = ids[: len(ids) // 512 * 512].view(-1, 512)
     order = torch.randperm(len(blocks), generator=generator)
     n = len(blocks) // 8
@@ -80,9 +91,55 @@ def text(generator: torch.Generator) -> Data:
     return Data(*parts)
 
 
-def ring(generator: torch.Generator, n: int = 4096) -> Data:
-    """Points on a ring of 8 Gaussians of radius 2 and standard deviation 0.05, for the GAN; y is the mode."""
-    y = torch.randint(0, 8, (n,), generator=generator)
-    angle = y * (2 * np.pi / 8)
-    x = 2 * torch.stack((angle.cos(), angle.sin()), 1) + 0.05 * torch.randn(n, 2, generator=generator)
+def photograph(generator: torch.Generator, n: int = 6000, waves: int = 6) -> Data:
+    """Colour of a pixel from its place: the photograph ``china.jpg``, standardised; x are sines of the place."""
+    image = sklearn.datasets.load_sample_image("china.jpg")
+    height, width, _ = image.shape
+    place = torch.rand(n, 2, generator=generator)
+    row, column = (place * torch.tensor([height, width])).long().unbind(1)
+    y = torch.tensor(image, dtype=torch.float32)[row, column]
+    angle = torch.pi * (place[:, :, None] * 2.0 ** torch.arange(waves)).flatten(1)
+    x = torch.cat((angle.sin(), angle.cos()), 1) * 2**0.5
+    return _split(x, (y - y.mean(0)) / y.std(0), generator)
+
+
+SIDE = 12  # pixels of a printed digit's image
+
+
+def prints(generator: torch.Generator, n: int = 2000) -> Data:
+    """Digits printed in three fonts: drawn font, size, place, angle, ink; with noise. x ``(n, 1, SIDE, SIDE)``."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    folder = resources.files("lightning_diag.demo").joinpath("fonts")
+    files = sorted(
+        str(path) for path in folder.iterdir() if path.name.startswith("dejavu") and path.name.endswith("ttf")
+    )
+    fonts = [ImageFont.truetype(path, size) for path in files for size in (36, 44, 52)]
+    y = torch.randint(0, 10, (n,), generator=generator)
+    drawn = torch.rand(n, 5, generator=generator)
+    pictures = np.empty((n, SIDE, SIDE), dtype=np.float32)
+    for i, (digit, (font, left, up, angle, _)) in enumerate(zip(y.tolist(), drawn.tolist(), strict=True)):
+        picture = Image.new("L", (64, 64))
+        place = (28 + 8 * left, 28 + 8 * up)
+        ImageDraw.Draw(picture).text(place, str(digit), 255, fonts[int(font * len(fonts))], anchor="mm")
+        turned = picture.rotate(16 * (angle - 0.5), Image.Resampling.BILINEAR)
+        pictures[i] = np.asarray(turned.resize((SIDE, SIDE), Image.Resampling.BOX))
+    x = torch.from_numpy(pictures)[:, None] / 255
+    x = x * (0.5 + 0.5 * drawn[:, 4].view(-1, 1, 1, 1)) + 0.1 * torch.randn(x.shape, generator=generator)
+    return _split((x - x.mean()) / x.std(), y, generator)
+
+
+def modes(kind: str) -> Tensor:
+    """Centres ``(modes, 2)`` of the GAN's data: a ring of 8 of radius 2, or a square of 3 x 3."""
+    if kind == "ring":
+        angle = torch.arange(8) * (2 * np.pi / 8)
+        return 2 * torch.stack((angle.cos(), angle.sin()), 1)
+    return 1.5 * torch.cartesian_prod(torch.arange(-1.0, 2.0), torch.arange(-1.0, 2.0))
+
+
+def points(generator: torch.Generator, kind: str = "ring", n: int = 4096) -> Data:
+    """Gaussians of standard deviation 0.05 around :func:`modes`, for the GAN; y is the mode."""
+    centres = modes(kind)
+    y = torch.randint(0, len(centres), (n,), generator=generator)
+    x = centres[y] + 0.05 * torch.randn(n, 2, generator=generator)
     return _split(x, y, generator, held=0.05)

@@ -50,7 +50,7 @@ def _digest(group: tuple[str, str, float]) -> str:
     return hashlib.sha256("{}__{}__{:g}".format(*group).encode()).hexdigest()
 
 
-def drawn(which: str = "report", seed: int | None = None) -> list[Config]:
+def drawn(which: str = "seen", seed: int | None = None) -> list[Config]:
     """The runs: round by round, from each task one control and one fault of an operator least drawn so far.
 
     Ties go by the SHA-256 of the group's name. One seed, by default the set's first. Eight rounds of controls and four

@@ -1,8 +1,6 @@
-"""The networks: as a user would write them, with the few knobs that operators turn."""
+"""The networks of the development tasks: as a user would write them, with the few knobs that operators turn."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -135,20 +133,3 @@ def autoencoder(inputs: int, width: int, code: int, act: str = "relu", dropout: 
         nn.Linear(inputs, width), ACTIVATIONS[act](), nn.Dropout(dropout), nn.Linear(width, code),
         nn.Linear(code, width), ACTIVATIONS[act](), nn.Linear(width, inputs),
     )  # fmt: skip
-
-
-BUILDERS: dict[str, Any] = {
-    "mlp": mlp, "cnn": cnn, "resnet": resnet, "recurrent": Recurrent, "transformer": Transformer,
-    "autoencoder": autoencoder,
-}  # fmt: skip
-
-
-def build(net: str, **arch: Any) -> nn.Module:
-    """Build the network ``net`` of :data:`BUILDERS`."""
-    module: nn.Module = BUILDERS[net](**arch)
-    return module
-
-
-def matrices(net: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """Weights of two and more dimensions, in order, with the names the LightningModule gives them."""
-    return [(f"net.{name}", p) for name, p in net.named_parameters() if p.ndim >= 2 and "position" not in name]

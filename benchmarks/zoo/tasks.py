@@ -70,6 +70,50 @@ def _gan() -> Plan:
     return Plan("gan", "gan", 2000, 2e-3, batch_size=64, betas=(0.9, 0.99), gan=gan)
 
 
+# ------------------------------------------------------------------ the report set's
+
+
+def _vit() -> Plan:
+    arch = {"net": "vit", "outputs": 10, "width": 32, "heads": 4, "depth": 2, "side": 8}
+    return Plan("vit", "classification", 400, 3e-3, arch=arch)
+
+
+def _prints() -> Plan:
+    arch = {"net": "normed-cnn", "outputs": 10, "width": 8, "side": data.SIDE}
+    return Plan("prints", "classification", 350, 1e-3, arch=arch)
+
+
+def _rows() -> Plan:
+    arch = {"net": "row-reader", "outputs": 10, "width": 32, "side": 8}
+    return Plan("rows", "classification", 600, 3e-3, arch=arch, batch_size=48)
+
+
+def _cae() -> Plan:
+    arch = {"net": "convolutional-autoencoder", "width": 8, "code": 10}
+    return Plan("cae", "autoencoder", 600, 3e-3, arch=arch, loss="mse")
+
+
+def _photo() -> Plan:
+    arch = {"net": "mlp", "inputs": 24, "outputs": 3, "width": 64, "depth": 3}
+    return Plan("photo", "regression", 500, 2e-3, arch=arch, loss="mse", batch_size=64)
+
+
+def _tcn() -> Plan:
+    arch = {"net": "causal-convolutions", "vocabulary": data.vocabulary(code=True), "width": 64, "depth": 4}
+    return Plan("tcn", "language-model", 350, 3e-3, arch=arch)
+
+
+def _iris() -> Plan:
+    arch = {"net": "mlp", "inputs": 4, "outputs": 3, "width": 24, "depth": 2}
+    return Plan("iris", "classification", 300, 3e-3, arch=arch, batch_size=16)
+
+
+def _square() -> Plan:
+    plan = _gan()
+    plan.task, plan.arch = "square", {"modes": "square"}
+    return plan
+
+
 TASKS: dict[str, tuple[Callable[[], Plan], Callable[[torch.Generator], Data]]] = {
     "mlp": (_mlp, data.digits),
     "deep": (_deep, data.digits),
@@ -82,5 +126,13 @@ TASKS: dict[str, tuple[Callable[[], Plan], Callable[[torch.Generator], Data]]] =
     "reg": (_reg, lambda g: data.table("diabetes", g)),
     "bc": (_bc, lambda g: data.table("breast_cancer", g)),
     "wine": (_wine, lambda g: data.table("wine", g)),
-    "gan": (_gan, data.ring),
+    "gan": (_gan, data.points),
+    "vit": (_vit, lambda g: data.digits(g, image=True)),
+    "prints": (_prints, data.prints),
+    "rows": (_rows, lambda g: data.digits(g, image=True)),
+    "cae": (_cae, lambda g: data.digits(g, image=True, target="input")),
+    "photo": (_photo, data.photograph),
+    "tcn": (_tcn, lambda g: data.text(g, code=True)),
+    "iris": (_iris, lambda g: data.table("iris", g)),
+    "square": (_square, lambda g: data.points(g, "square")),
 }

@@ -142,7 +142,8 @@ def synthetic_shift(plan: Plan, severity: float) -> None:
     plan.domains = SYNTHETIC
 
     def shift(x: Tensor) -> Tensor:
-        return torch.roll(x.view(-1, 8, 8), int(severity), dims=2).view(x.shape)
+        side = round(x[0].numel() ** 0.5)
+        return torch.roll(x.view(-1, side, side), int(severity), dims=2).view(x.shape)
 
     plan.on_data.append(lambda data, g: data.map_inputs(shift, ("train",)))
 

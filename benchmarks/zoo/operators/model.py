@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.zoo.nets import matrices
+from benchmarks.zoo.build import matrices
 from benchmarks.zoo.operators.base import operator
 from benchmarks.zoo.plan import Plan
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from benchmarks.zoo.nets import matrices
+from benchmarks.zoo.build import matrices
 from benchmarks.zoo.operators.base import operator
 from benchmarks.zoo.plan import Data, Plan
 
