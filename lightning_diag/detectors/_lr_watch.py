@@ -63,7 +63,7 @@ class LrWatch:
 
     def raised(self, since: int) -> bool:
         """Whether it jumped up at or after ``since`` and is still up."""
-        return self.jump_step >= since and self.last > JUMP * self.before_jump
+        return self.jump_step >= max(since, 0) and self.last > JUMP * self.before_jump
 
     def unknown_since(self, step: int) -> bool:
         """Whether learning rates are sampled at all, but not since ``step``."""

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from lightning_diag._judge import Judge
 from lightning_diag.detectors.loss_spike import LossSpike
 from lightning_diag.finding import Severity
+from lightning_diag.reading import Facts, Reading
 from tests.detectors.loss_stream import CHANCE, Array, decay, eat, known, noise, reason, stream, told, watch
 
 
@@ -41,6 +44,28 @@ def test_a_level_that_stays_up_becomes_a_warning_and_resolves_when_it_comes_back
     assert told(news)[1][0] == told_at
     assert news[-1][1].status == "resolved" and 400 < news[-1][0] < 460
     assert "later the level is still" in news[1][1].message
+
+
+def test_a_spike_early_in_a_run_with_a_constant_rate_is_judged_like_any_other() -> None:
+    losses = spiked(n=300, at=120)
+    losses[119:200] *= 3.5
+    news = watch(LossSpike(), stream(losses, known(300), lr=np.full(300, 0.1)))
+    assert told(news)[1][:2] == (140, "warning")
+
+
+def test_a_rise_with_labels_that_were_not_there_before_is_no_warning() -> None:
+    losses = 0.5 * noise(600)
+    losses[299:] *= 4
+    before, after = known(600, chance_loss=1.6), known(600, chance_loss=1.8)
+    readings = stream(losses, before)
+
+    def switched(facts: Facts, at: int) -> list[Reading]:
+        return [replace(r, facts=facts) if r.step >= at else r for r in readings]
+
+    assert {f.severity for _, f in watch(LossSpike(), switched(after, 310))} == {Severity.INFO}
+    assert any(f.severity == Severity.WARNING for _, f in watch(LossSpike(), readings))
+    unknown = stream(losses, known(600, chance_loss=None))
+    assert min(step for step, f in watch(LossSpike(), unknown) if f.severity == Severity.WARNING) == 360
 
 
 def test_one_that_comes_back_slowly_is_no_warning() -> None:

@@ -35,6 +35,7 @@ def test_a_jump_counts_while_it_lasts() -> None:
     up = seen((1, 0.1), (10, 0.01), (20, 0.1))
     assert up.jump_step == 20 and up.raised(15) and not up.raised(21)
     assert not seen((1, 0.1), (10, 0.01), (20, 0.1), (30, 0.01)).raised(15)  # it went back
+    assert not seen((1, 0.1), (10, 0.1)).raised(-50)  # it never jumped, however far one looks back
     assert seen((1, 0.1), (10, 0.15), (20, 0.25)).jump_step == -1  # a slope is no jump
 
 
