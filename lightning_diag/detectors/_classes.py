@@ -46,8 +46,8 @@ class Pass:
         return float(1 - self.right.sum() / self.support.sum())
 
 
-def counts(reading: Reading) -> Pass:
-    """Return the pass of a validation reading.
+def counts(reading: Reading, *, early: bool = False) -> Pass:
+    """Return the pass of a validation reading; ``early`` ones too, if asked for.
 
     Raises:
         NotMeasurable: the reading holds no usable counts, or training has hardly begun.
@@ -58,12 +58,22 @@ def counts(reading: Reading) -> Pass:
         raise NotMeasurable("no class counts of a validation pass (predictions and integer targets were not found)")
     if not np.isfinite(support).all() or support.sum() <= 0:
         raise NotMeasurable("the validation pass held no labelled sample")
-    if reading.step < SETTLE_STEPS:
-        raise NotMeasurable(f"classes are judged after {SETTLE_STEPS} optimizer steps, saw {reading.step}")
+    if not early:
+        settled(reading)
     names = reading.names("class")
     if len(names) != support.size:
         names = tuple(f"class {k}" for k in range(support.size))
     return Pass(support, right, predicted, reading.vector("class/confusion"), names)
+
+
+def settled(reading: Reading) -> None:
+    """Leave the first steps out.
+
+    Raises:
+        NotMeasurable: training has hardly begun.
+    """
+    if reading.step < SETTLE_STEPS:
+        raise NotMeasurable(f"classes are judged after {SETTLE_STEPS} optimizer steps, saw {reading.step}")
 
 
 def no_tokens(reading: Reading) -> None:

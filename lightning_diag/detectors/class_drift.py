@@ -53,7 +53,7 @@ class ClassDrift(Detector):
 
     Fires when:
         two evaluations in a row are worse. A warning where that is the class's own affair: it had been learned, the
-        other classes are learned and held, and no more than half of all classes are affected. Info otherwise (a model
+        others are learned and held in both, and no more than half of all classes are affected. Info otherwise (a model
         that goes to pieces, or has learned little, loses now this class and now that one), and when the class traded
         with one that it is confused with. It stays while the error stands above half of the rise, against the reference
         of the first firing.
@@ -115,6 +115,9 @@ class ClassDrift(Detector):
         self._weight = 1.0  # sum of the squared weights in that mean
         self._epoch = 0  # epoch of the evaluation before
         self._held: dict[str, dict[str, float]] = {}  # class index -> what it was before its drift, and since when
+        self._sure = False  # whether any class is surely worse at this evaluation
+        self._own = False  # ... was, at one before which the others held: what is left of a break-down is no drift
+        self._broken = False  # whether the others did not hold at the evaluation before
         self._confusion: list[list[float]] = []  # confusion of the evaluation LAG before, as shares of each row
         self._past: list[list[list[float]]] = []
 
@@ -135,7 +138,10 @@ class ClassDrift(Detector):
         self._epoch = reading.epoch
         if not ready:
             raise NotMeasurable(f"needs {WARM + 1} validation passes after the start, saw {self._evaluations}")
-        return self._finding(reading, seen, error) if self._held else None
+        if not self._held:
+            self._own = self._broken = False
+            return None
+        return self._finding(reading, seen, error)
 
     def _judge(self, seen: Pass, error: Array, last: Array, reference: Array) -> None:
         n = seen.support
@@ -144,16 +150,11 @@ class ClassDrift(Detector):
         level = self.alpha / (self._evaluations * (self._evaluations + 1))
         rise = np.nan_to_num(np.minimum(error, last) - reference)
         large = rise > np.maximum(self.effect, 4 * churn)
-        for k in np.flatnonzero(false_discovery(p, level) & large):
-            key = str(int(k))
-            if key not in self._held:
-                self._held[key] = {
-                    "before": float(reference[k]),
-                    "epoch": float(self._epoch),
-                    "p": float(p[k]),
-                    "n": float(n[k]),
-                    "trade": float(self._traded(int(k), seen)),
-                }
+        worse = np.flatnonzero(false_discovery(p, level) & large)
+        self._sure = bool(worse.size)
+        for k in worse:
+            new = {"before": float(reference[k]), "epoch": float(self._epoch), "p": float(p[k]), "n": float(n[k])}
+            self._held.setdefault(str(int(k)), new | {"trade": float(self._traded(int(k), seen))})
 
     def _p(self, error: Array, reference: Array, n: Array, churn: Array) -> Array:
         safe = np.maximum(n, 1.0)
@@ -220,17 +221,15 @@ class ClassDrift(Detector):
             f"{percent(mean)}{others}."
         )
         evidence: dict[str, Any] = {
-            "value": float(error[k]),
-            "limit": held["before"] + self.effect,
-            "before": held["before"],
-            "samples": held["n"],
-            "p": held["p"],
-            "since_epoch": int(held["epoch"]),
-            "mean_error": mean,
-        }
+            "value": float(error[k]), "limit": held["before"] + self.effect, "before": held["before"],
+            "samples": held["n"], "p": held["p"], "since_epoch": int(held["epoch"]), "mean_error": mean,
+        }  # fmt: skip
+        alone = self._alone(seen, held["before"])
+        self._own = self._own or (self._sure and alone and not self._broken)
+        self._broken = not alone
         return self.found(
             reading,
-            Severity.WARNING if self._alone(seen, held["before"]) and not trades else Severity.INFO,
+            Severity.WARNING if self._own and alone and not trades else Severity.INFO,
             message,
             where=[seen.names[int(key)] for key in order[:NAMED]],
             evidence=evidence,

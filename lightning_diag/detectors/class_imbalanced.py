@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_diag.detectors._arguments import number, whole
-from lightning_diag.detectors._classes import Array, Pass, counts, no_tokens, wilson
+from lightning_diag.detectors._classes import Array, Pass, counts, no_tokens, settled, wilson
 from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
@@ -56,7 +56,8 @@ class ClassImbalanced(Detector):
     Fires when:
         the ratio is exceeded: info; a warning when a rare class's recall is surely under the limit, twice in a row, or
         when classes that are ``mild`` times rarer are surely missed more often, four times in a row and at least three
-        times as often (not with fewer than 10 different samples of one: then there is little data).
+        times as often (not with fewer than 10 different samples of one: then there is little data). Nothing is said
+        before step 80, but passes before it count towards those in a row.
 
     False alarms:
         Imbalance that is learned anyway stays info.
@@ -113,17 +114,17 @@ class ClassImbalanced(Detector):
             old = np.array(self._train) if len(self._train) == train.size else np.zeros(train.size)
             self._train = (old + train).tolist()
         no_tokens(reading)
-        seen = counts(reading)
+        seen = counts(reading, early=True)
         total = np.array(self._train)
         if total.size != seen.support.size or total.sum() < SAMPLES * total.size:
             raise NotMeasurable(f"needs {SAMPLES:.0f} sampled training samples a class, saw {total.sum():.0f} in all")
         missed = self._mildly(reading, seen, total)
         rare = (total * self.ratio < total.max()) & (seen.support > 0)
-        if not rare.any():
-            self._row = 0
-            return missed
         suffering = self._suffering(seen, total, rare)
         self._row = self._row + 1 if suffering.size else 0
+        settled(reading)  # passes before count towards those in a row
+        if not rare.any():
+            return missed
         if missed is not None and self._row < 2:
             return missed
         return self._finding(reading, seen, total, suffering if self._row >= 2 else np.flatnonzero(rare))

@@ -108,6 +108,15 @@ def test_wrong_arguments(wrong: dict[str, float]) -> None:
         ClassDrift(**wrong)  # type: ignore[arg-type]
 
 
+def test_what_is_left_of_a_break_down_of_all_classes_is_no_warning() -> None:
+    n, readings = np.full(10, 40.0), []
+    for e in range(16):
+        error = np.full(10, 0.9 if e in (8, 9) else 0.0)  # a bad batch: all classes, then all are back but for one
+        error[9] = 0.075 if e > 9 else error[9]
+        readings.append(only_errors(e, n, np.round(n * error)))
+    assert {f.severity for f in judged(ClassDrift(), readings) if f is not None} == {Severity.INFO}
+
+
 def severity_of(rest: float, before: float = 0.05, lost: int = 1, others_rise: float = 0.0) -> Severity:
     """Severity of a class that goes from ``before`` to an error of 95 % while the others stand at ``rest``."""
     n, readings = np.full(10, 200.0), []
