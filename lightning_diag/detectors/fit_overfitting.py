@@ -15,6 +15,8 @@ from lightning_diag.reading import Reading
 
 SETTLED = 0.25  # share of the plan after which a gap alone counts
 BY_HEART = 0.99  # train accuracy from which the training set is learned by heart
+NEARLY = 0.95  # ... or nearly: a running mean lags
+FEW = 50  # different training samples a class up to which ``note`` alone is a warning then: there is too little data
 SURE = 6.0  # binomial errors of the validation accuracy that it must exceed
 
 
@@ -33,7 +35,8 @@ class FitOverfitting(Detector):
         accuracies, ``accuracy/train - accuracy/val > max(gap, 4 binomial errors)`` in all of the last ``evals``.
 
     Reads:
-        ``loss/val accuracy/val val/samples`` of each validation; ``loss/level accuracy/train`` in between.
+        ``loss/val accuracy/val val/samples`` of each validation; ``loss/level accuracy/train data/samples`` in
+        between.
 
     Args:
         gap: train less validation accuracy from which the model memorizes; higher = fires on fewer runs. Default 0.15:
@@ -46,9 +49,10 @@ class FitOverfitting(Detector):
     Fires when:
         a warning when memorized and the validation accuracy is worse, or the gap is there and the validation loss is
         worse, or only losses are known and the loss is worse, or the gap alone is there by more than 6 binomial errors
-        in all of the last ``evals`` after a quarter of the plan (what is learned there does not carry over). Info when
-        only the loss is worse while accuracy is not (the model grows too sure of itself, its decisions are no worse),
-        or when only the gap is there, smaller or earlier, or above ``note`` with the training set learned by heart.
+        in all of the last ``evals`` after a quarter of the plan (what is learned there does not carry over), or there
+        is a gap above ``note`` by then and at most 50 different training samples a class are learned by heart. Info
+        when only the loss is worse while accuracy is not (the model grows too sure of itself, its decisions are no
+        worse), or when only the gap is there, smaller or earlier, or above ``note`` with the set learned by heart.
         Not judged with several optimizers or manual optimization, nor before ``evals`` validations; whether validation
         is worse than its best not before two more.
 
@@ -80,7 +84,9 @@ class FitOverfitting(Detector):
 
     rule: ClassVar[str] = "fit/overfitting"
     code: ClassVar[str] = "F001"
-    reads: ClassVar[tuple[str, ...]] = ("loss/val", "accuracy/val", "val/samples", "accuracy/train", "loss/level")
+    reads: ClassVar[tuple[str, ...]] = (
+        "loss/val", "accuracy/val", "val/samples", "accuracy/train", "loss/level", "data/samples",
+    )  # fmt: skip
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "Overfitting"
     resolve_after: ClassVar[int | None] = 3
@@ -97,6 +103,7 @@ class FitOverfitting(Detector):
         self._sum, self._steps = 0.0, 0  # training levels since the last validation
         self._train = math.nan  # their mean at the last validation
         self._train_at = {"loss": math.nan, "error": math.nan}  # the same at each series' best
+        self._samples = math.inf  # different training samples
         self._accuracy = math.nan  # last train accuracy
         self._gaps: list[float] = []  # train less validation accuracy where it passed its limit, else 0
         self._unit = math.nan  # first validation loss: stands in for chance
@@ -108,6 +115,8 @@ class FitOverfitting(Detector):
         if "loss/level" in values:
             self._sum += float(values["loss/level"])
             self._steps += 1
+        if "data/samples" in values:
+            self._samples = float(values["data/samples"])
         if "accuracy/train" in values:
             self._accuracy = float(values["accuracy/train"])
         if "loss/val" not in values and "accuracy/val" not in values:
@@ -158,8 +167,8 @@ class FitOverfitting(Detector):
                 return self._finding(reading, "loss", loss, Severity.WARNING, "")
             why = ", but the accuracy is no worse: the model is too sure of itself, its decisions still hold"
             return self._finding(reading, "loss", loss, Severity.INFO, why)
-        by_heart = self._accuracy >= BY_HEART and self._gapped(self.note)
-        return self._gap(reading) if gapped or by_heart else None
+        by_heart = self._accuracy >= BY_HEART or self._by_heart(reading)
+        return self._gap(reading) if gapped or (by_heart and self._gapped(self.note)) else None
 
     @property
     def _settled(self) -> bool:
@@ -169,6 +178,10 @@ class FitOverfitting(Detector):
     def _gapped(self, limit: float) -> bool:
         """Whether train accuracy was surely and by so much above validation accuracy at each of the last ones."""
         return len(self._gaps) == self.evals and min(self._gaps) > limit
+
+    def _by_heart(self, reading: Reading) -> bool:
+        """Whether a training set of few samples a class is learned."""
+        return self._accuracy >= NEARLY and self._samples <= FEW * (reading.facts.num_classes or 0)
 
     def _falls(self, name: str) -> bool:
         """Whether the training level is below what it was at the best validation."""
@@ -200,11 +213,13 @@ class FitOverfitting(Detector):
         late = reading.progress is not None and reading.progress >= SETTLED
         limit = self.gap if self._gapped(self.gap) else self.note
         sure = min(self._gaps) > max(self.gap, SURE * _error(reading, 1 - self._error.last[-1]))
+        few = self._by_heart(reading)
+        data = f": {self._samples:.0f} different training samples are learned by heart" if few else ""
         return self.found(
             reading,
-            Severity.WARNING if late and sure else Severity.INFO,
+            Severity.WARNING if late and (sure or few) else Severity.INFO,
             f"The train accuracy {self._accuracy:.3g} is {self._gaps[-1]:.3g} above the validation accuracy (limit "
-            f"{limit:g}), which has not become worse so far.",
+            f"{limit:g}), which has not become worse so far{data}.",
             evidence={"value": self._gaps[-1], "limit": limit, "best_step": self._error.best_step},
             advice=_advice(self._error.best_step, calibration=False),
         )

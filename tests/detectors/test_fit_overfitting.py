@@ -100,6 +100,21 @@ def test_a_training_set_learned_by_heart_is_a_note() -> None:
     assert watch(FitOverfitting(), run(val, right + 0.05, np.full(EVALS, 1.0))) == []
 
 
+def test_few_samples_a_class_learned_by_heart_are_a_warning_after_a_quarter_of_the_plan() -> None:
+    val, right = 0.6 + np.exp(-np.arange(EVALS) / 2), np.full(EVALS, 0.9)
+
+    def said(samples: float, train: float = 0.96) -> News:
+        readings = run(val, right - (1 - train) * 0.5, np.full(EVALS, train))
+        seen = Reading(1, 0, {"data/samples": np.float64(samples)}, known(1000))
+        return watch(FitOverfitting(), [seen, *readings])
+
+    news = said(500, 0.99)
+    assert [(step, f.severity) for step, f in news][-1] == (250, Severity.WARNING)
+    assert "500 different training samples are learned by heart" in news[-1][1].message
+    assert worst(said(500)) == Severity.WARNING  # a running mean of 96 % is nearly there
+    assert worst(said(501, 0.99)) == Severity.INFO and said(501) == []
+
+
 def test_a_sure_gap_needs_three_validations() -> None:
     val, right = 0.6 + np.exp(-np.arange(EVALS) / 2), np.full(EVALS, 0.7)
     news = watch(FitOverfitting(), run(val, right, np.full(EVALS, 0.99)))
