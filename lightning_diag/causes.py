@@ -132,7 +132,7 @@ CAUSES: tuple[Pattern, ...] = (
         "learning-rate-too-high",
         "the learning rate is too high",
         {"updates/too-large": 2.0, "loss/diverging": 1.2, "loss/oscillating": 0.8, "gradients/exploding": 0.6},
-        _NUMERIC,
+        (*_NUMERIC, "activations/attention-collapsed"),
         "repeat the first 200 steps with a tenth of the learning rate: if the loss falls now, that was it",
         noted=("updates/too-large",),
     ),
