@@ -137,6 +137,7 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("data/target_mean", "target", None, "mean", (), "mean of a batch's targets, regression"),
     Signal("data/target_std", "target", None, "mean", (), "standard deviation of a batch's targets"),
     Signal("data/shift_match", "1", "shift", "mean", (), "share of targets that are the input 0, 1, 2 positions on"),
+    Signal("data/shift_astray", "1", "likeness", "mean", (), "of those that aren't the next: how alike they are, (3,)"),
     Signal("data/class_r2", "1", "feature", "mean", (), "share of each feature's variance between classes, (F,)"),
     Signal("data/class_r2_chance", "1", None, "mean", (), "the largest of these, labels permuted within batches"),
     Signal("data/val_agreement", "1", None, "mean", (), "correlation of classes' mean inputs, train and validation"),

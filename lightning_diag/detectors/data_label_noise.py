@@ -19,7 +19,12 @@ LOW, HIGH = -0.7, 0.5  # means, in usual margins, from which two components stan
 STEP = 0.5  # margins a sample from one fit to the next
 AGREE = 0.5  # share of suspected labels over the fitted rate
 LEARNED = 0.2  # the least share there was over the present one: labels that were learned are not wrong
+SURE = 0.5  # of the margin limit, from which two components that stand apart are believed under a known loss
+UNSURE = "the network isn't sure yet even of the labels it agrees with"
 HALF = 0.5  # R from which on the least share counts
+NEXT = 0.1  # share of targets that are the next input rather than this one or that after
+SPREAD = 0.5  # share of the commonest token or position among the others: above it they are meant (a mask, an edge)
+BATCHES = 4  # in a row
 MOST = 0.5  # share of suspected labels above which the network hasn't learned the rest either
 
 
@@ -27,7 +32,7 @@ class DataLabelNoise(Detector):
     """Part of the training labels is probably wrong: the network holds against them while it learns.
 
     Catches:
-        Random and systematic label errors, a misread label column.
+        Random and systematic label errors, a misread label column; corrupted targets of a language model.
 
     Formula:
         the mean margin over training of each sample: logit of the given label less the best other. Two normal
@@ -39,13 +44,18 @@ class DataLabelNoise(Detector):
         and stand: at least ``stays`` of the largest of the last three shares, each a new margin a sample later; a
         network that learns slowly is against fewer and fewer labels, wrong ones it stays against. Fires where
         ``rate - 3 se > note``, once the network is sure of the labels it agrees with (median margin at least
-        ``margin``). Not judged while it is against most labels or its loss is no better than chance, or while that
-        share is five times what it once was: then it is the network that is wrong. Where the loss isn't a known one of
-        these labels (mixup trains on others) the fit alone is judged.
+        ``margin``; half of it where components stand apart and the loss is a known one). Not judged while it is against
+        most labels or its loss is no better than chance, or while that share is five times what it once was: then it is
+        the network that is wrong. Where the loss isn't a known one of these labels (mixup trains on others) the fit
+        alone is judged.
+
+        Tokens whose targets are mostly the next input: the share of targets that aren't, the least of four sampled
+        batches, where no more than half of those share a target, an input or a position.
 
     Reads:
         ``data/noise_frac data/noise_samples data/noise_depth data/noise_margin data/noise_seen``, ``data/noise_rate
-        data/noise_error data/noise_low data/noise_high``, ``data/same_label loss/relative``.
+        data/noise_error data/noise_low data/noise_high``, ``data/same_label loss/relative``, ``data/shift_match
+        data/shift_astray``.
 
     Args:
         limit: share of wrong labels from which it is a warning; higher = later. Default 0.05: below it the harm is
@@ -93,7 +103,7 @@ class DataLabelNoise(Detector):
 
     rule: ClassVar[str] = "data/label-noise"
     code: ClassVar[str] = "I004"
-    reads: ClassVar[tuple[str, ...]] = ("data/noise_frac", "data/same_label")
+    reads: ClassVar[tuple[str, ...]] = ("data/noise_frac", "data/same_label", "data/shift_match")
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "Labels are probably wrong"
     refresh: ClassVar[bool] = True
@@ -116,10 +126,13 @@ class DataLabelNoise(Detector):
         self._apart = 0  # successive fits whose components stand apart
         self._fitted = -STEP  # margins a sample at the newest fit
         self._order = Order()
+        self._astray: list[float] = []  # share of the last batches' targets that aren't the next input
         self._relative = 0.0  # the last loss over that of a guess
 
     def update(self, reading: Reading) -> Finding | None:
         """Judge the margins so far."""
+        if "data/shift_match" in reading.values:
+            return self._tokens(reading)
         self._order.see(reading)
         relative = reading.scalar("loss/relative")
         self._relative = self._relative if relative is None else relative
@@ -137,14 +150,16 @@ class DataLabelNoise(Detector):
                 self._least = min(self._least, share)
         if self._order.sorted:
             raise NotMeasurable("batches are sorted by label: each forgets the labels of the ones before")
-        if (reading.scalar("data/noise_margin") or 0.0) < self.margin:
-            raise NotMeasurable("the network isn't sure yet even of the labels it agrees with")
+        known = reading.facts.loss_kind is not None
+        sure = (reading.scalar("data/noise_margin") or 0.0) / self.margin
+        if sure < (SURE if known else 1):
+            raise NotMeasurable(UNSURE)
         if share > MOST or self._relative >= 1:
             raise NotMeasurable("the network is against most labels, or no better than chance")
         if self._least < LEARNED * share:
             raise NotMeasurable("the network agreed with these labels before")
         self._compare(reading, seen)
-        rate, se = self._rate(reading, share, samples)
+        rate, se = self._rate(reading, share, samples, sure)
         if rate - 3 * se <= self.note:
             return None
         worse = rate - 3 * se > self.limit
@@ -163,6 +178,30 @@ class DataLabelNoise(Detector):
             ),
         )
 
+    def _tokens(self, reading: Reading) -> Finding | None:
+        """Judge targets that should be the next input, as those of a causal language model are."""
+        match, alike = reading.vector("data/shift_match"), reading.vector("data/shift_astray")
+        if match is None or alike is None or not match[1] > max(match[0], match[2]) + NEXT:
+            raise NotMeasurable("the targets aren't the inputs one position on: what they should be isn't known")
+        spread = float(alike.max()) < SPREAD
+        self._astray = [*self._astray, float(1 - match[1]) if spread else 0.0][-BATCHES:]
+        least = min(self._astray)
+        if len(self._astray) < BATCHES or least <= self.note:
+            return None
+        limit = self.limit if least > self.limit else self.note
+        return self.found(
+            reading,
+            Severity.WARNING if least > self.limit else Severity.INFO,
+            f"{percent(sum(self._astray) / BATCHES)} of the targets aren't the token that comes next in the input "
+            f"(limit {percent(limit)}), spread over tokens and positions: targets or inputs are corrupted.",
+            evidence={"value": sum(self._astray) / BATCHES, "limit": limit},
+            advice=(
+                "print input and target of one sample side by side, decoded, where they differ",
+                "if inputs are meant to be noisy (token dropout), ignore this rule; else count the differences after "
+                "each stage of the data pipeline",
+            ),
+        )
+
     def _compare(self, reading: Reading, seen: float) -> None:
         """Take in a fit that is new."""
         if seen >= self._fitted + STEP and "data/noise_rate" in reading.values:
@@ -170,11 +209,13 @@ class DataLabelNoise(Detector):
             apart = low is not None and high is not None and low <= LOW and high >= HIGH
             self._apart, self._fitted = self._apart + 1 if apart else 0, seen
 
-    def _rate(self, reading: Reading, share: float, samples: float) -> tuple[float, float]:
+    def _rate(self, reading: Reading, share: float, samples: float, sure: float) -> tuple[float, float]:
         """The rate of wrong labels and its standard error; 0 where margins only look like it."""
         rate = reading.scalar("data/noise_rate") or 0.0
         if self._apart >= 2 and share >= AGREE * rate:
             return rate, reading.scalar("data/noise_error") or math.inf
+        if sure < 1:
+            raise NotMeasurable(UNSURE)
         if reading.facts.loss_kind is None:
             raise NotMeasurable("the loss isn't a known one of these labels: they may be mixed (mixup), or weighted")
         if len(self._shares) < 3:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number, whole
+from lightning_diag.detectors._classes import wilson
 from lightning_diag.detectors._data import unseen
 from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
@@ -34,11 +35,12 @@ class DataLeakage(Detector):
             near-duplicates of its training set, most benchmarks far less exact ones.
         least: samples that must have leaked. Default 3.
         text: the same share for language models, up to which it is a note: texts repeat themselves, and 4 % of common
-            validation sets stand in their training sets too (Lee et al.). Default 0.05.
+            validation sets stand in their training sets too (Lee et al.). Default 0.05,
+            for the lower Wilson bound (95 %) of the share: a few windows of a short text are no evidence.
 
     Fires when:
-        a warning whenever the share is exceeded (for language models the larger one, else info): what the score is
-        worth can't be seen in any curve.
+        a warning whenever the share is exceeded (of a language model surely the larger one, else info): what the score
+        is worth can't be seen in any curve.
 
     False alarms:
         Small discrete tables, where equal rows are no copies, if they hardly repeat within training. Overfitting one
@@ -94,7 +96,8 @@ class DataLeakage(Detector):
             if renewed is not None and renewed > AUGMENTED:
                 raise NotMeasurable(f"inputs are augmented: {percent(renewed)} of a later epoch's samples are new")
             return None
-        usual = reading.facts.task == "language-model" and share <= self.text
+        surely = float(wilson(count, count / share)[0])
+        usual = reading.facts.task == "language-model" and surely <= self.text
         return self.found(
             reading,
             Severity.INFO if usual else Severity.WARNING,

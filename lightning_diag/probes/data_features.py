@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lightning_diag.observation import Observation
 from lightning_diag.probes import data_kernels as kernels
+from lightning_diag.probes import sequence_kernels
 from lightning_diag.probes.base import Batch, Probe, Scene, Values
 from lightning_diag.probes.batch_fields import find_input
 from lightning_diag.probes.data_inputs import normalizes_inputs
@@ -29,6 +30,7 @@ class DataFeatureProbe(Probe):
         "data/feature_mean", "data/feature_std", "data/feature_min", "data/feature_max", "data/feature_batches",
         "data/nonfinite_frac", "data/same_label", "data/same_label_chance", "data/target_mean", "data/target_std",
         "data/class_r2", "data/class_r2_chance", "data/val_agreement", "data/shift_match",
+        "data/shift_astray",
     )  # fmt: skip
     kept = ("_features", "_by_class", "_by_chance", "_labels", "_batches", "_next")
 
@@ -110,7 +112,10 @@ class DataFeatureProbe(Probe):
         else:
             given = find_input(batch.batch)
             if given is not None and are_tokens(given, target) and target.shape[1] > 8:
-                self._values.append(("data/shift_match", kernels.shifts(given, target)))
+                self._values += [
+                    ("data/shift_match", sequence_kernels.shifts(given, target)),
+                    ("data/shift_astray", sequence_kernels.astray(given, target)),
+                ]
 
     def _order(self, batch: Batch, target: Tensor, classes: int) -> None:
         share, counts = kernels.same_label(target, classes)

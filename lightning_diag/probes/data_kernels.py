@@ -94,10 +94,3 @@ def margins(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     valid = (target >= 0) & (target < scores.shape[1])
     margin = (own[:, 0] - other).clamp(-SURE, SURE)
     return torch.where(valid, margin, torch.nan), torch.where(valid, which.float(), torch.nan)
-
-
-def shifts(inputs: Tensor, target: Tensor) -> Tensor:
-    """Return the share of targets that are the input 0, 1 or 2 positions on, ``(3,)``, of tokens ``(B, T)``."""
-    length = inputs.shape[1]
-    same = [(target[:, : length - k] == inputs[:, k:]).float().mean() for k in range(3)]
-    return torch.stack(same)

@@ -65,3 +65,36 @@ def alike(tokens: Tensor, real: Tensor) -> Tensor:
     both = real & there
     overlap = both.any(1) | ~(real.any(1) | there.any(1))
     return (((tokens == other) | ~both).all(1) & overlap).double().mean()
+
+
+def shifts(inputs: Tensor, target: Tensor) -> Tensor:
+    """Return the share of targets ``(B, T)`` that are the input 0, 1 or 2 positions on, ``(3,)``.
+
+    Negative targets don't count: a loss leaves them out.
+    """
+    length = inputs.shape[1]
+    counted = target >= 0
+    same = [
+        ((target[:, : length - k] == inputs[:, k:]) & counted[:, : length - k]).sum()
+        / counted[:, : length - k].sum().clamp_min(1)
+        for k in range(3)
+    ]
+    return torch.stack(same)
+
+
+def astray(inputs: Tensor, target: Tensor) -> Tensor:
+    """Return of the targets ``(B, T)`` that aren't the next input how alike they are, 0 to 1, ``(3,)``.
+
+    The share of the commonest target among them, of the commonest input in their place, and of the commonest position;
+    1 where there is none. Random corruption is spread, a special token, a mask or a window's edge is not.
+    """
+    target, following = target[:, :-1], inputs[:, 1:]
+    odd = (target != following) & (target >= 0)
+    count = odd.sum().clamp_min(1)
+    alone = -1 - torch.arange(odd.numel(), device=odd.device).view_as(odd)  # negative and different: no mode
+    shares = []
+    for tokens in (target, following):
+        marked = torch.where(odd, tokens.long(), alone).flatten()
+        shares.append((marked == marked.mode().values).sum() / count)
+    shares.append(odd.sum(0).amax() / count)
+    return torch.where(odd.any(), torch.stack(shares), 1.0)

@@ -37,6 +37,7 @@ def severities(found: list[Finding]) -> set[str]:
 LEARNED = {"loss/relative": 0.1, "loss/level": 0.2}
 LOST = {"loss/relative": 1.0, "loss/level": 2.3, "loss/best": 2.3}
 APART = {"data/noise_rate": 0.06, "data/noise_error": 0.005, "data/noise_low": -1.2, "data/noise_high": 0.9}
+TOKENS = {"data/shift_astray": [0.05, 0.1, 0.1]}
 PADDED = {"data/padding_told_by": 1, "data/padding_beyond_frac": 0.2, "data/sequence_length": 64}
 NOISE = {"data/noise_frac": 0.12, "data/noise_samples": 1000, "data/noise_depth": 0.8, "data/noise_margin": 2.0}
 
@@ -70,6 +71,14 @@ NOISE = {"data/noise_frac": 0.12, "data/noise_samples": 1000, "data/noise_depth"
         ("DataLabelNoise", {**NOISE, **APART, "data/noise_low": -0.5, "data/noise_depth": 0.3}, set()),
         ("DataLabelNoise", {**NOISE, **APART, "data/noise_high": 0.3, "data/noise_depth": 0.3}, set()),
         ("DataLabelNoise", {**NOISE, **APART, "data/noise_margin": 0.3}, set()),
+        ("DataLabelNoise", {**NOISE, **APART, "data/noise_margin": 0.6}, {"info"}),  # apart: half as sure is enough
+        ("DataLabelNoise", {**NOISE, "data/noise_margin": 0.6}, set()),
+        ("DataLabelNoise", {**TOKENS, "data/shift_match": [0.02, 0.8, 0.03]}, {"warning"}),
+        ("DataLabelNoise", {**TOKENS, "data/shift_match": [0.02, 0.97, 0.03]}, {"info"}),
+        ("DataLabelNoise", {**TOKENS, "data/shift_match": [0.02, 1.0, 0.03]}, set()),
+        ("DataLabelNoise", {**TOKENS, "data/shift_match": [0.4, 0.45, 0.1]}, set()),  # what they should be isn't known
+        # one token, as a mask or a separator: that is meant
+        ("DataLabelNoise", {"data/shift_match": [0.02, 0.8, 0.03], "data/shift_astray": [0.9, 0.1, 0.1]}, set()),
         ("DataLabelNoise", {**NOISE, "data/noise_margin": 0.3}, set()),
         # two components of margins, but hardly a label the network is against: samples that are learned late
         ("DataLabelNoise", {**NOISE, **APART, "data/noise_rate": 0.4, "data/noise_frac": 0.05}, {"info"}),
@@ -129,6 +138,15 @@ def test_what_changes_with_the_run_and_its_facts() -> None:
     assert severities(run(detectors.DataUnshuffled(), order, 90, known)) == {"info", "warning"}
     copies = {"data/shift_match": [0.99, 0.1, 0.1]}
     assert severities(run(detectors.DataLabelsShifted(), copies, 3, Facts(loss_kind="cross-entropy"))) == {"critical"}
+    few = {"data/leaked_frac": 0.073, "data/leaked_samples": 11}
+    text = Facts(task="language-model")
+    assert severities(run(detectors.DataLeakage(), few, 3)) == {"warning"}
+    assert severities(run(detectors.DataLeakage(), few, 3, text)) == {"info"}  # of 150 windows: not surely above 5 %
+    assert severities(run(detectors.DataLeakage(), {**few, "data/leaked_samples": 110}, 3, text)) == {"warning"}
+    far = {"data/feature_mean": [40, 40], "data/feature_std": [1, 1]}
+    normed = Facts(planned_steps=100, chance_loss=2.3, input_normalized=True)
+    assert severities(run(detectors.DataUnnormalized(), {**far, **LOST}, 90, normed)) == {"warning"}
+    assert not run(detectors.DataUnnormalized(), {**far, **LEARNED}, 90, normed)
     tokens = {"class/train_support": [4000, 0, 40], "class/support": [5, 5, 5]}
     assert not run(detectors.DataClassNeverTarget(), tokens, 3, Facts(task="language-model"))
 

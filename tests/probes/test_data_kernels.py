@@ -71,12 +71,6 @@ def test_margins(dtype: torch.dtype) -> None:
         assert row[int(other[i])] == rest.max() and int(other[i]) != label
 
 
-def test_shifts() -> None:
-    x, y = torch.randint(3, (7, 9), generator=G), torch.randint(3, (7, 9), generator=G)
-    wanted = [np.mean([int(y[i, t] == x[i, t + k]) for i in range(7) for t in range(9 - k)]) for k in range(3)]
-    assert exact(kernels.shifts(x, y)) == pytest.approx(wanted)
-
-
 def told(
     batches: list[tuple[Tensor, Tensor]], classes: int, val: tuple[Tensor, Tensor] | None = None
 ) -> dict[str, Array]:
