@@ -116,7 +116,8 @@ TRUTH: dict[str, Truth] = {
     "weight-decay": Truth(("fit/over-regularized", "fit/underfitting", *_LOST, *_BEHIND),
                           ("over-regularized", "underfitting"), 0.5),
     "dropout": Truth(("fit/over-regularized", "fit/underfitting", *_BEHIND), ("over-regularized", "underfitting"), 0.5),
-    "batch-size": Truth(("loss/oscillating", "updates/too-large", "fit/underfitting", *_BEHIND),
+    # loss/not-learning: added before the set ``report`` of today was trained; it is accepted of any other bad procedure
+    "batch-size": Truth(("loss/oscillating", "updates/too-large", "fit/underfitting", "loss/not-learning", *_BEHIND),
                         ("unstable", "learning-rate-too-high", "batch-too-small"), 0.6),
     "clip-sgd": Truth(("gradients/always-clipped", "updates/too-small", "fit/underfitting", "loss/not-learning",
                        *_BEHIND), ("clipping-too-tight",), 0.5, must_not=("gradients/vanishing",)),
