@@ -44,10 +44,10 @@ class DataLabelNoise(Detector):
         and stand: at least ``stays`` of the largest of the last three shares, each a new margin a sample later; a
         network that learns slowly is against fewer and fewer labels, wrong ones it stays against. Fires where
         ``rate - 3 se > note``, once the network is sure of the labels it agrees with (median margin at least
-        ``margin``; half of it where components stand apart and the loss is a known one). Not judged while it is against
-        most labels or its loss is no better than chance, or while that share is five times what it once was: then it is
-        the network that is wrong. Where the loss isn't a known one of these labels (mixup trains on others) the fit
-        alone is judged.
+        ``margin``; half of it where components stand apart and the loss is a known one). Not judged while its loss is
+        no better than chance, or while that share is five times what it once was, nor by the share alone while it is
+        above a half: then it is the network that is wrong. Where the loss isn't a known one of these labels (mixup
+        trains on others) the fit alone is judged.
 
         Tokens whose targets are mostly the next input: the share of targets that aren't, the least of four sampled
         batches, where no more than half of those share a target, an input or a position.
@@ -69,8 +69,7 @@ class DataLabelNoise(Detector):
             to 0.7 (digits, development runs).
 
     Fires when:
-        info above ``note``, a warning above ``limit``, once most samples were seen twice. Not judged while the network
-        is against more than half of the labels.
+        info above ``note``, a warning above ``limit``, once most samples were seen twice.
 
     False alarms:
         Hard classes that the network is confidently wrong about. Measured: `benchmarks/results/data_rules.md`.
@@ -154,8 +153,8 @@ class DataLabelNoise(Detector):
         sure = (reading.scalar("data/noise_margin") or 0.0) / self.margin
         if sure < (SURE if known else 1):
             raise NotMeasurable(UNSURE)
-        if share > MOST or self._relative >= 1:
-            raise NotMeasurable("the network is against most labels, or no better than chance")
+        if self._relative >= 1:
+            raise NotMeasurable("the network is no better than chance")
         if self._least < LEARNED * share:
             raise NotMeasurable("the network agreed with these labels before")
         self._compare(reading, seen)
@@ -214,6 +213,8 @@ class DataLabelNoise(Detector):
         rate = reading.scalar("data/noise_rate") or 0.0
         if self._apart >= 2 and share >= AGREE * rate:
             return rate, reading.scalar("data/noise_error") or math.inf
+        if share > MOST:
+            raise NotMeasurable("the network is against most labels")
         if sure < 1:
             raise NotMeasurable(UNSURE)
         if reading.facts.loss_kind is None:

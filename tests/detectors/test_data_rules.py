@@ -83,7 +83,9 @@ NOISE = {"data/noise_frac": 0.12, "data/noise_samples": 1000, "data/noise_depth"
         # two components of margins, but hardly a label the network is against: samples that are learned late
         ("DataLabelNoise", {**NOISE, **APART, "data/noise_rate": 0.4, "data/noise_frac": 0.05}, {"info"}),
         ("DataLabelNoise", {**NOISE, "data/noise_frac": 0.6}, set()),  # the network is wrong, not the labels
+        ("DataLabelNoise", {**NOISE, **APART, "data/noise_frac": 0.6, "data/noise_rate": 0.65}, {"warning"}),
         ("DataLabelNoise", {**NOISE, "loss/relative": 1.5}, set()),
+        ("DataLabelNoise", {**NOISE, **APART, "loss/relative": 1.5}, set()),
         ("DataLabelNoise", {**NOISE, "data/noise_frac": 0.04}, {"info"}),
         ("DataLabelNoise", {**NOISE, "data/noise_frac": 0.02}, set()),
         ("DataLabelNoise", {**NOISE, "data/same_label": 1.0, "data/same_label_chance": 0.1}, set()),
