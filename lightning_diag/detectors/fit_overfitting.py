@@ -16,6 +16,7 @@ from lightning_diag.reading import Reading
 SETTLED = 0.25  # share of the plan after which a gap alone counts
 BY_HEART = 0.99  # train accuracy from which the training set is learned by heart
 NEARLY = 0.95  # ... or nearly: a running mean lags
+LANGUAGE = 0.03  # ``min_rise`` of language models, whose loss is known well and moves little
 FEW = 50  # different training samples a class up to which ``note`` alone is a warning then: there is too little data
 SURE = 6.0  # binomial errors of the validation accuracy that it must exceed
 
@@ -30,9 +31,11 @@ class FitOverfitting(Detector):
         Worse: all of the last ``evals`` validations are worse than the best median of three by more than ``k`` times
         the noise of one validation, ``k = 2 + sqrt(2 log n)`` after ``n`` validations (the lowest of n is low by luck),
         and, for the loss, by more than ``min_rise`` and 2 % of chance. The noise of a validation is its jitter,
-        ``1.4826 * median |second difference| / sqrt(6)``; for an accuracy at least half its binomial error. Memorized:
-        the mean training level since the last validation is below what it was at the best one; or, with both
-        accuracies, ``accuracy/train - accuracy/val > max(gap, 4 binomial errors)`` in all of the last ``evals``.
+        ``1.4826 * median |second difference| / sqrt(6)`` (up to 16 validations from third differences, which a curve
+        that bends leaves small; then the last of ``evals`` rises in a row is enough, 2 noises higher); for an accuracy
+        at least half its binomial error. Memorized: the mean training level since the last validation is below what it
+        was at the best one; or, with both accuracies, ``accuracy/train - accuracy/val > max(gap, 4 binomial errors)``
+        in all of the last ``evals``.
 
     Reads:
         ``loss/val accuracy/val val/samples`` of each validation; ``loss/level accuracy/train data/samples`` in
@@ -42,7 +45,8 @@ class FitOverfitting(Detector):
         gap: train less validation accuracy from which the model memorizes; higher = fires on fewer runs. Default 0.15:
             140 healthy short trainings ended at 0.14 or less.
         evals: validations in a row that must agree; higher = later, quieter. Default 3.
-        min_rise: rise of the validation loss over its best, as a share of it; higher = later. Default 0.1.
+        min_rise: rise of the validation loss over its best, as a share of it; higher = later. Default 0.1; 0.03 for
+            language models, for which the loss is all there is.
         note: gap that is noted where the training set is learned by heart (99 % right); higher = fewer notes. Default
             0.07: more data would help.
 
@@ -52,9 +56,9 @@ class FitOverfitting(Detector):
         in all of the last ``evals`` after a quarter of the plan (what is learned there does not carry over), or there
         is a gap above ``note`` by then and at most 50 different training samples a class are learned by heart. Info
         when only the loss is worse while accuracy is not (the model grows too sure of itself, its decisions are no
-        worse), or when only the gap is there, smaller or earlier, or above ``note`` with the set learned by heart.
-        Not judged with several optimizers or manual optimization, nor before ``evals`` validations; whether validation
-        is worse than its best not before two more.
+        worse; a language model's loss decides), or only the gap is there, smaller or earlier, or above ``note`` with
+        the set learned by heart. Not judged with several optimizers or manual optimization, nor before ``evals``
+        validations; whether validation is worse than its best not before two more.
 
     False alarms:
         None in 352 simulated healthy runs of 200 to 20,000 steps with 20 validations each
@@ -155,7 +159,9 @@ class FitOverfitting(Detector):
         if not self._settled:
             return self._gap(reading)
         chance = reading.facts.chance_loss or self._unit
-        loss = self._loss.worse(self.evals, max(self.min_rise * abs(self._loss.best), 0.02 * chance))
+        language = reading.facts.task == "language-model"  # the loss is all there is to it
+        rise = LANGUAGE if language else self.min_rise
+        loss = self._loss.worse(self.evals, max(rise * abs(self._loss.best), 0.02 * chance))
         accuracy = reading.scalar("accuracy/val")
         noise = 0.5 * _error(reading, accuracy) if accuracy is not None else 0.0
         error = self._error.worse(self.evals, 0.01, noise if math.isfinite(noise) else 0.0)
@@ -163,7 +169,7 @@ class FitOverfitting(Detector):
             harm = gapped or loss is not None
             return self._finding(reading, "error", error, Severity.WARNING if harm else Severity.INFO, "")
         if loss is not None and (gapped or self._falls("loss")):
-            if gapped or not self._error.count:
+            if gapped or language or not self._error.count:
                 return self._finding(reading, "loss", loss, Severity.WARNING, "")
             why = ", but the accuracy is no worse: the model is too sure of itself, its decisions still hold"
             return self._finding(reading, "loss", loss, Severity.INFO, why)
@@ -190,13 +196,18 @@ class FitOverfitting(Detector):
 
     def _finding(self, reading: Reading, name: str, limit: float, severity: Severity, why: str) -> Finding:
         series = self._loss if name == "loss" else self._error
-        what = "loss" if name == "loss" else "error rate"
+        what, now = "loss" if name == "loss" else "error rate", f"{series.last[-1]:.4g}"
+        stays = min(series.last[-self.evals :]) > limit
+        lately = (
+            f"{now} has been above {limit:.4g} for {self.evals} validations"
+            if stays
+            else f"rose {self.evals} times in a row to {now} (limit {limit:.4g})"
+        )
         return self.found(
             reading,
             severity,
-            f"The validation {what} {series.last[-1]:.4g} has been above {limit:.4g} for {self.evals} validations, "
-            f"its best was {series.best:.4g} at step {series.best_step}, while the training loss went from "
-            f"{self._train_at[name]:.4g} to {self._train:.4g}{why}.",
+            f"The validation {what} {lately}, its best was {series.best:.4g} at step {series.best_step}, while the "
+            f"training loss went from {self._train_at[name]:.4g} to {self._train:.4g}{why}.",
             evidence={
                 "value": series.last[-1],
                 "limit": limit,

@@ -84,6 +84,14 @@ def test_a_loss_that_only_loses_calibration_is_info() -> None:
     assert "temperature" in news[-1][1].advice[1]
 
 
+def test_the_loss_of_a_language_model_is_what_counts() -> None:
+    i = np.arange(EVALS)
+    val, right = 2.5 + np.exp(-i / 2) + 0.02 * np.maximum(0, i - 6), np.full(EVALS, 0.3)  # as many right as before
+    news = watch(FitOverfitting(), run(val, right, right, task="language-model"))
+    assert worst(news) == Severity.WARNING and news[0][0] <= 750
+    assert watch(FitOverfitting(), run(val, right, right)) == []
+
+
 def test_a_gap_alone_warns_when_it_is_sure_and_settled() -> None:
     accuracy, train_accuracy = accuracies()
     val = 0.6 + np.exp(-np.arange(EVALS) / 2)
