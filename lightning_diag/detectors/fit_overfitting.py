@@ -79,7 +79,7 @@ class FitOverfitting(Detector):
         ...         val = {"loss/val": np.float64(0.5 + np.exp(-step / 100) + 1e-3 * step + 0.02 * rng.normal())}
         ...         for finding in judge.update(Reading(step, 0, val, stage="validation")):
         ...             print(step, finding.severity, finding.evidence["best_step"])
-        550 warning 250
+        450 warning 250
 
     References:
         Prechelt, Early stopping - but when?, 1998. Guo et al., On calibration of modern neural networks, 2017
