@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from lightning_diag.detectors._arguments import number
 from lightning_diag.detectors._consequence import AT_ONCE_STEPS, Consequence
 from lightning_diag.detectors._modules import and_more, arrays, first_called, named
+from lightning_diag.detectors._trend import of_task
 from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
@@ -16,6 +18,8 @@ from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading, Value
 
 CHANCE = 0.97  # R from which the run has learned nothing
+MANY = 0.77  # share of units that died while it was trained from which classes or numbers should be learned better ...
+LEARNED = 0.1  # ... than to this R. A language model's stays far above it, and its first layers may have as many dead.
 ROWS = 1000  # rows of the probe's window
 
 
@@ -44,7 +48,8 @@ class ActivationDead(Detector):
     Fires when:
         share >= ``limit`` (info); a warning when share >= ``warn_at`` and R > ``stuck`` after 2 % of the plan (60 to
         1,000 steps; 20 when R > 0.985) and not in a warm-up, or the loss is far above its best; critical when 95 % are
-        dead and R > 0.97.
+        dead and R > 0.97. Also a warning when 77 % died after the first look and R, of classes or numbers, is above 0.1
+        by then.
 
     False alarms:
         No warning in 72 healthy trainings of 36 kinds, no note either (benchmarks/results/activation_rules.md); one
@@ -102,10 +107,12 @@ class ActivationDead(Detector):
         indices = sorted(first_called(reading, over), key=lambda i: -dead[i])
         value, run = float(dead[indices[0]]), self._run
         where = named(reading, indices)
-        severity = self._severity(value)
-        suffers = severity > Severity.INFO
-        limit = self.warn_at if suffers else self.limit
         born = bool(self._at_first[indices[0]] >= self.limit)
+        severity = self._severity(value)
+        if not born and value >= MANY and run.ripe and run.relative > of_task(reading, LEARNED, LEARNED, math.inf):
+            severity = max(severity, Severity.WARNING)
+        suffers = severity > Severity.INFO
+        limit = self.limit if not suffers else self.warn_at if value >= self.warn_at else MANY
         return self.found(
             reading,
             severity,
