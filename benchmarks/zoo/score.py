@@ -116,7 +116,7 @@ def figures(found: Sequence[Outcome]) -> dict[str, Any]:
         row["delay"] = round(median(delays), 3) if delays else None
         row["per_10k_steps"] = alarm_rate(found, rule)
         rules[rule] = row
-    sets = {"report" if o.config.seed in SEEDS["report"] else "dev" for o in found}
+    sets = {name for o in found for name, seeds in SEEDS.items() if o.config.seed in seeds}
     date = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     runs_of = {kind: len(runs) for kind, runs in kinds.items()}
     hits = sum(o.hit is not None for o in kinds["harmful"])

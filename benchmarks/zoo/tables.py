@@ -45,9 +45,10 @@ def harm_table(results: Mapping[Config, Mapping[str, Any]]) -> str:
 
 
 def expected(found: Sequence[Outcome], rule: str) -> tuple[int, list[float]]:
-    """Harmful runs in which a rule is expected, and its delay where it was said, as shares of the run."""
+    """Harmful runs in which a rule is expected, and its delay where it was said, as shares of the run after onset."""
     wanted = [o for o in found if o.harm.label == "harmful" and rule in o.truth.must]
-    return len(wanted), [(a.step - o.onset) / o.steps for o in wanted for a in o.verdict.alarms if a.rule == rule]
+    said = [(o, a.step - o.onset) for o in wanted for a in o.verdict.alarms if a.rule == rule]
+    return len(wanted), [steps / o.steps for o, steps in said if steps > 0]
 
 
 def rule_table(found: Sequence[Outcome]) -> str:
