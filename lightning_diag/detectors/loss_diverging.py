@@ -21,6 +21,7 @@ RECENT = (64, 512)  # losses of the present mean, at least and at most: all sinc
 CLEAR = 4.0  # standard errors of that mean, and again of the best one, which is the lowest of many
 BLIND_LOST = 3.0  # ``lost`` where chance is not known: the loss against a contrastive queue rises from a low start
 BOTTOMLESS = 100.0  # sizes of the first loss (at least 1) below zero at which a loss is being maximized
+OTHER = 0.03  # rise of the loss of a guess that shows other labels
 PATIENCE = 200  # steps to wait for a sample of the learning rate before judging without one
 
 
@@ -53,7 +54,8 @@ class LossDiverging(Detector):
     Fires when:
         a warning while it holds, or when the level is below zero by 100 times the size of its start (a loss whose sign
         is flipped has no bottom); critical when it is ``lost``. After the learning rate more than doubled (a warm
-        restart) ``best`` starts anew. Not judged with several optimizers or manual optimization.
+        restart) or the loss of a guess rose by 3 % (a curriculum that adds classes) ``best`` starts anew. Not judged
+        with several optimizers or manual optimization.
 
     False alarms:
         None in 352 simulated healthy runs of 200 to 20,000 steps (`benchmarks/results/false_alarms_loss.md`). Recall
@@ -100,6 +102,7 @@ class LossDiverging(Detector):
         self._best = math.inf  # lowest level since the start or the last jump of the learning rate
         self._muted = -1  # last step of the guard
         self._restarted = False  # whether that guard follows a jump of the learning rate
+        self._chance = 0.0  # highest loss of a guess so far
         self._row = 0  # losses in a row at which it held
         self._began = 0  # step of the first of them
         self._high = 0  # losses in a row at which the run counted as lost
@@ -111,6 +114,7 @@ class LossDiverging(Detector):
         values = reading.values
         if "lr" in values:
             self._see_rate(reading)
+        self._see_labels(reading)
         if "loss/level" not in values or "loss/train" not in values:
             raise NotMeasurable("the loss is not finite")
         level, loss = float(values["loss/level"]), float(values["loss/train"])
@@ -133,7 +137,19 @@ class LossDiverging(Detector):
 
     def _see_rate(self, reading: Reading) -> None:
         self._rates.see(reading)
-        if self._rates.jump_step == reading.step and self._start == self._start:  # hotter: the old best is no measure
+        if self._rates.jump_step == reading.step:  # hotter: the old best is no measure
+            self._restart(reading)
+
+    def _see_labels(self, reading: Reading) -> None:
+        chance = reading.facts.chance_loss or 0.0
+        if (
+            chance > (1 + OTHER) * self._chance and reading.step > self._muted
+        ):  # a curriculum added some: nor is it then
+            self._restart(reading)
+        self._chance = max(chance, self._chance)
+
+    def _restart(self, reading: Reading) -> None:
+        if self._start == self._start:
             self._restarted, self._muted, self._best = True, reading.step + self._guard(reading), math.inf
             self._trace, self._row = LossTrace(), 0
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -63,6 +65,14 @@ def test_a_warm_restart_starts_anew_and_a_real_divergence_after_it_is_found() ->
     assert watch(LossDiverging(), stream(losses, known(n))) != []  # the same without a jump of the rate
     losses += 0.01 * np.maximum(0, t - 1400)
     assert watch(LossDiverging(), stream(losses, known(n), lr=lr))[0][0] > 1400
+
+
+def test_labels_that_are_added_start_it_anew() -> None:
+    losses = np.concatenate([decay(400, tau=0.1), 1.0 + decay(600, tau=0.3)]) * noise(1000)
+    readings = stream(losses, known(1000, chance_loss=1.6))
+    more = [replace(r, facts=known(1000)) if r.step > 405 else r for r in readings]
+    assert watch(LossDiverging(), more) == []
+    assert watch(LossDiverging(), readings) != []
 
 
 def test_it_waits_for_a_sample_of_the_rate() -> None:
