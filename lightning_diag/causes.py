@@ -137,6 +137,15 @@ CAUSES: tuple[Pattern, ...] = (
         noted=("updates/too-large",),
     ),
     Pattern(
+        "unequal-optimizers",
+        "one of the optimizers outruns the other",
+        {"updates/unequal": 2.0},
+        ("gradients/vanishing", "gradients/exploding", "updates/too-small", "activations/collapsed"),
+        "train 500 steps with the slow optimizer's learning rate raised until both change their weights about equally: "
+        "if what is generated gets better, that was it",
+        given=("updates/unequal",),
+    ),
+    Pattern(
         "bad-initialization",
         "the initial scale is wrong",
         {"setup/odd-initialization": 3.0, "loss/bad-start": 1.5, "gradients/exploding": 0.7},

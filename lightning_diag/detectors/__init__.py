@@ -71,6 +71,7 @@ from lightning_diag.detectors.update_frozen import UpdateFrozen
 from lightning_diag.detectors.update_lost import UpdateLost
 from lightning_diag.detectors.update_too_large import UpdateTooLarge
 from lightning_diag.detectors.update_too_small import UpdateTooSmall
+from lightning_diag.detectors.update_unequal import UpdateUnequal
 
 __all__ = [
     "ActivationAttentionCollapsed",
@@ -144,4 +145,5 @@ __all__ = [
     "UpdateLost",
     "UpdateTooLarge",
     "UpdateTooSmall",
+    "UpdateUnequal",
 ]

@@ -52,6 +52,7 @@ class GradientMonitor(Monitor):
                 detectors.UpdateTooSmall(),
                 detectors.UpdateFrozen(),
                 detectors.UpdateLost(),
+                detectors.UpdateUnequal(),
                 detectors.SetupOddInitialization(),
                 detectors.SetupAdamWithL2(),
                 detectors.SetupDecayOnNorm(),

@@ -17,6 +17,7 @@ SHOWN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("gradients/underflow", ("grad/quantized_frac", "grad/zero_frac")),
     ("gradients/*", ("grad/parameter_norm", "grad/norm", "loss/train")),
     ("updates/lost", ("update/lost_frac",)),
+    ("updates/unequal", ("update/optimizer_ratio",)),
     ("updates/*", ("update/parameter_ratio", "weight/parameter_norm", "lr")),
     ("activations/dead", ("activation/dead_frac",)),
     ("activations/saturated", ("activation/saturated_units_frac", "activation/saturated_frac")),
