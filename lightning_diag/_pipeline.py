@@ -14,7 +14,7 @@ from torch import Tensor
 from lightning_diag._courier import Courier
 from lightning_diag._guard import Guard
 from lightning_diag._judge import Judge
-from lightning_diag._roster import Roster
+from lightning_diag._roster import Roster, Whom
 from lightning_diag._samples import SampleIds
 from lightning_diag._schedule import Schedule
 from lightning_diag._teller import Teller
@@ -59,6 +59,7 @@ class Pipeline:
         self._roster = Roster(probes, guard, lambda facts: self._courier.hear(facts), self.know)
         self._observer: Observer | None = None
         self._batch: Batch | None = None
+        self._whom: Whom = "all"
         self._traced = self._from_outputs = self._in_validation = False
         self._extra: Values = []
         self._courier = Courier(Transfer(), self._roster, self._teller, Facts())
@@ -117,10 +118,11 @@ class Pipeline:
         self._epoch, self._step = epoch, step
         if first:
             self.sampling = self.schedule.due(step)
-        self._batch = Batch(batch, batch_idx)
+        self._whom = "all" if self.sampling else "wanted" if self._roster.wants() else "always"
+        self._batch = Batch(batch, batch_idx, epoch=epoch)
         self.samples.note(step, batch)
         if self._observer is not None:
-            self._observer.start(self.sampling or self._roster.wants(batch_idx))
+            self._observer.start(self._whom != "always")
         if self.sampling:
             self._roster.each("batch_start", self._batch)
 
@@ -146,7 +148,7 @@ class Pipeline:
         if armed and batch.observation is None:
             self._look(batch)
         self._observer.drop()
-        self._roster.each("loss", batch, all_of_them=self.sampling)
+        self._roster.each("loss", batch, whom=self._whom)
         batch.calls = ()
         if self.sampling and (batch.observation is not None or batch.captured):
             self._observed(batch)
@@ -175,7 +177,7 @@ class Pipeline:
             return
         self.last_step = self._step
         values, self._extra = self._extra, []
-        values += self._roster.gather("collect", all_of_them=self.sampling)
+        values += self._roster.gather("collect", whom=self._whom)
         if self.sampling:
             values.append(("system/overhead_frac", np.float64(self.schedule.overhead_frac)))
             values.append(("system/interval_steps", np.float64(self.schedule.interval)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -12,6 +12,7 @@ from lightning_diag.probes.base import Probe, Scene, Values
 from lightning_diag.reading import Reading
 
 Doer = tuple[str, Probe, Callable[..., Any]]  # owner, probe, what it does at a verb
+Whom = Literal["all", "wanted", "always"]  # those asked: at sampled steps, at those some probe wants, at all others
 
 
 class Roster:
@@ -25,7 +26,6 @@ class Roster:
 
     Attributes:
         every: all that are alive.
-        plain: those of them that are called at every step.
         learners: those of them that look at host readings.
         lost: signals of those that raised here.
     """
@@ -55,16 +55,22 @@ class Roster:
         """Seconds that probes spent inside the user's own calls since asked last; nobody else could time them."""
         return sum(self.attempt(owner, probe, probe.took_s) or 0.0 for owner, probe in self.every)
 
-    def each(self, verb: str, *args: Any, all_of_them: bool = True) -> None:
-        """Call one verb, of all or of the plain ones."""
-        for owner, probe, call in self._doers(verb, all_of_them=all_of_them):
-            self.attempt(owner, probe, call, *args)
+    def each(self, verb: str, *args: Any, whom: Whom = "all") -> None:
+        """Call one verb."""
+        for owner, probe, call in self._doers(verb, whom):
+            try:
+                call(*args)
+            except Exception as error:
+                self.lose(owner, probe, error)
 
-    def gather(self, verb: str, *args: Any, all_of_them: bool = True) -> Values:
-        """Call one verb that returns values, of all or of the plain ones."""
+    def gather(self, verb: str, *args: Any, whom: Whom = "all") -> Values:
+        """Call one verb that returns values."""
         values: Values = []
-        for owner, probe, call in self._doers(verb, all_of_them=all_of_them):
-            values += self.attempt(owner, probe, call, *args) or []
+        for owner, probe, call in self._doers(verb, whom):
+            try:
+                values += call(*args)
+            except Exception as error:
+                self.lose(owner, probe, error)
         return values
 
     def attach(self, scene: Scene) -> None:
@@ -76,8 +82,7 @@ class Roster:
             unmeasured.update(reasons)
             if probe.signals and reasons.keys() >= set(probe.signals):
                 idle.append(probe)
-        self.plain = [(owner, probe) for owner, probe in self.every if probe.every_step and probe not in idle]
-        self._found.clear()
+        self._group(idle)
         for owner, probe in self.every:
             self._know(self.attempt(owner, probe, probe.facts) or {})
         self._know({"unmeasured": unmeasured})
@@ -88,11 +93,14 @@ class Roster:
             if not reading.values.keys().isdisjoint(probe.signals):
                 self._know(self.attempt(owner, probe, probe.learn, reading) or {})
 
-    def wants(self, batch_idx: int) -> bool:
-        """Whether a plain probe wants predictions of a batch whose step isn't sampled."""
+    def wants(self) -> bool:
+        """Whether a probe wants a batch whose step isn't sampled, and its predictions."""
         wanted = False
-        for owner, probe, call in self._doers("wants", all_of_them=False):
-            wanted |= bool(self.attempt(owner, probe, call, batch_idx))  # all are asked: they count
+        for owner, probe, call in self._doers("wants", "wanted"):
+            try:
+                wanted |= call()  # all are asked: they count
+            except Exception as error:
+                self.lose(owner, probe, error)
         return wanted
 
     def derived(self) -> dict[str, Any]:
@@ -122,18 +130,27 @@ class Roster:
         self._share({"unmeasured": dict.fromkeys(probe.signals, reason)})
         self._guard.tell(owner, error)
 
-    def _doers(self, verb: str, *, all_of_them: bool) -> list[Doer]:
-        """Those (all, or the plain ones) that do something at this verb, and what: found once, asked at every step."""
-        doers = self._found.get((verb, all_of_them))
+    def _doers(self, verb: str, whom: Whom) -> list[Doer]:
+        """Those that do something at this verb, and what: found once, asked at every step."""
+        doers = self._found[whom].get(verb)
         if doers is None:
-            nothing, asked = getattr(Probe, verb), self.every if all_of_them else self.plain
+            nothing, asked = getattr(Probe, verb), self._asked[whom]
             doers = [(owner, p, getattr(p, verb)) for owner, p in asked if getattr(type(p), verb) is not nothing]
-            self._found[verb, all_of_them] = doers
+            self._found[whom][verb] = doers
         return doers
 
     def _split(self, probes: Sequence[tuple[str, Probe]]) -> None:
         """New lists each time: somebody walks over the old ones."""
         self.every = list(probes)
-        self.plain = [(owner, probe) for owner, probe in probes if probe.every_step]
-        self._found: dict[tuple[str, bool], list[Doer]] = {}
         self.learners = [(owner, probe) for owner, probe in probes if type(probe).learn is not Probe.learn]
+        self._group()
+
+    def _group(self, idle: Sequence[Probe] = ()) -> None:
+        """Sort out who is asked when; those that are ``idle`` at sampled steps only."""
+        busy = [(owner, probe) for owner, probe in self.every if probe not in idle]
+        self._asked: dict[Whom, list[tuple[str, Probe]]] = {
+            "all": self.every,
+            "wanted": [(owner, probe) for owner, probe in busy if probe.every_step or probe.some_steps],
+            "always": [(owner, probe) for owner, probe in busy if probe.every_step],
+        }
+        self._found: dict[Whom, dict[str, list[Doer]]] = {whom: {} for whom in self._asked}

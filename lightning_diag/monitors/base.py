@@ -186,7 +186,9 @@ class Monitor(_Callback):
         start = perf_counter()
         try:
             stepped = call(session, *args)
-            session.book(perf_counter() - start, stepped=bool(stepped))
+            session.own_s += perf_counter() - start
+            if stepped:
+                session.step_done()
         except Exception as error:
             self._broke(trainer, session, error)
 

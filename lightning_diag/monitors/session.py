@@ -130,8 +130,9 @@ class Session:
         self._steps_done = view.steps_done(trainer) if resumed is None else resumed
         self._scaler = view.scaler(trainer)
         self._clock = DeviceClock(scene.facts.device == "cuda")
-        self._own_s, self._started, self._step_at = 0.0, time.perf_counter(), -1
-        self._global_step: int | None = None
+        self.own_s, self._started, self._step_at = 0.0, time.perf_counter(), -1  # own: in the hooks of this step
+        self._count = view.step_count(trainer)
+        self._counted: int | None = None
 
     # ------------------------------------------------------------------ hooks of the lead monitor
 
@@ -144,9 +145,9 @@ class Session:
         step = self._steps_done + 1
         first = step != self._step_at
         if first:
-            self._step_at, self._own_s, self._started = step, 0.0, time.perf_counter()
-        if self._global_step is None:
-            self._global_step = trainer.global_step
+            self._step_at, self.own_s, self._started = step, 0.0, time.perf_counter()
+        if self._counted is None:
+            self._counted = self._count.completed
         self.pipeline.batch_start(batch, batch_idx, trainer.current_epoch, step, first=first)
         if first and (self.pipeline.sampling or step + 1 >= self.schedule.next):
             self._clock.start()  # sampled steps, and plain ones just before them
@@ -164,9 +165,9 @@ class Session:
 
     def batch_end(self, trainer: Any, module: nn.Module, outputs: Any) -> bool:
         """A micro-batch is done; returns whether its optimizer step is."""
-        steps = trainer.global_step
-        stepped = steps != self._global_step or not getattr(module, "automatic_optimization", True)
-        self._global_step = steps
+        counted = self._count.completed
+        stepped = counted != self._counted or not getattr(module, "automatic_optimization", True)
+        self._counted = counted
         self.pipeline.batch_end(outputs, stepped=stepped)
         if stepped:
             self._step_at = -1
@@ -180,14 +181,13 @@ class Session:
         """A validation pass is over; the user's metrics are known."""
         self.pipeline.validation_end(view.metrics(trainer), trainer.current_epoch)
 
-    def book(self, own_s: float, *, stepped: bool = False) -> None:
-        """Add our own seconds of a hook; with ``stepped`` the optimizer step is over."""
-        self._own_s += own_s
-        if stepped:
+    def step_done(self) -> None:
+        """The optimizer step is over, and our own seconds of its hooks are added up."""
+        if self._clock.on:
             self._clock.stop(sampled=self.pipeline.sampling)
             for sampled, seconds in self._clock.passed():
                 self.schedule.device(seconds, sampled=sampled)
-            self.pipeline.step_done(own_s=self._own_s, step_s=time.perf_counter() - self._started)
+        self.pipeline.step_done(own_s=self.own_s, step_s=time.perf_counter() - self._started)
 
     def finish(self, *, failed: bool = False) -> None:
         """The run is over, or broke. Safe to call twice."""
@@ -233,7 +233,7 @@ class Session:
                 return
             start = time.perf_counter()
             self.pipeline.after_update(index)
-            self._own_s += time.perf_counter() - start
+            self.own_s += time.perf_counter() - start
 
         return after
 

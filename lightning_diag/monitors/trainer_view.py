@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -93,6 +92,11 @@ def steps_done(trainer: Any) -> int:
     return int(getattr(trainer.fit_loop.epoch_loop, "_batches_that_stepped", trainer.global_step))
 
 
+def step_count(trainer: Any) -> Any:
+    """Return what counts the steps of automatic optimization: ``global_step`` without its walk through properties."""
+    return trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.total
+
+
 def accumulate(trainer: Any) -> int:
     """Return the number of micro-batches an optimizer step (automatic optimization)."""
     return int(getattr(trainer, "accumulate_grad_batches", 1) or 1)
@@ -150,15 +154,6 @@ def versions() -> dict[str, str]:
         if isinstance(version, str):
             found[name] = version
     return found
-
-
-def safe_name(name: str) -> str:
-    """Return a name fit for a folder.
-
-    >>> safe_name("my run/№ 1")
-    'my-run-1'
-    """
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")[:60] or "run"
 
 
 def _raw(optimizer: Any) -> Optimizer:

@@ -85,6 +85,7 @@ class Batch:
     Attributes:
         batch: what the loader gave.
         batch_idx: its index in the epoch.
+        epoch: the epoch, in training.
         loader: index (validation) or name of its loader.
         loss: the undivided loss handed to backward, detached; None before it is known and in validation.
         number: the same as a number, instead of ``loss``, on a step that is not sampled and where reading it is free.
@@ -110,6 +111,7 @@ class Batch:
     keys: Tensor | None = None
     counted: bool = False
     observed: bool = False
+    epoch: int = 0
 
 
 class Probe(ABC):  # noqa: B024 - every verb is optional, a probe writes those it needs
@@ -117,17 +119,19 @@ class Probe(ABC):  # noqa: B024 - every verb is optional, a probe writes those i
 
     Order of one optimizer step: ``batch_start`` and ``loss`` for each micro-batch, ``before_update`` and
     ``after_update`` for each optimizer step in it, ``observed`` once predictions are known, ``collect`` at the end. All
-    but those of a probe with ``every_step = True`` are called on *sampled* steps only.
+    but those of a probe with ``every_step`` or ``some_steps`` are called on *sampled* steps only.
 
     Attributes:
         signals: the signals it can give.
         every_step: whether its train hooks are called at every step.
+        some_steps: whether they are called also at steps that it or another such probe :meth:`wants`.
         kept: attributes that a resumed run needs: tensors, plain data, or dicts of these.
         configured: whether it holds a user's settings: it is then taken instead of another monitor's of its type.
     """
 
     signals: ClassVar[tuple[str, ...]] = ()
     every_step: ClassVar[bool] = False
+    some_steps: ClassVar[bool] = False
     kept: ClassVar[tuple[str, ...]] = ()
     configured: bool = False
 
@@ -143,8 +147,8 @@ class Probe(ABC):  # noqa: B024 - every verb is optional, a probe writes those i
         """Look at a host reading of its own signals; return fields of :class:`Facts` that became known."""
         return {}
 
-    def wants(self, batch_idx: int) -> bool:
-        """Whether it wants a batch's predictions although the step isn't sampled; asked of ``every_step`` probes."""
+    def wants(self) -> bool:
+        """Whether it wants the coming batch and its predictions although the step isn't sampled."""
         return False
 
     def batch_start(self, batch: Batch) -> None:

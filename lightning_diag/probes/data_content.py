@@ -51,7 +51,7 @@ class DataContentProbe(Probe):
     are found by themselves.
     """
 
-    every_step = True
+    some_steps = True
     kept = ("tally",)
     signals = (*_RAW, *_MADE)
 
@@ -64,23 +64,26 @@ class DataContentProbe(Probe):
         self._held = 0  # batches in both
         self._val_rows: list[Tensor] = []
         self._val_at: dict[int | str, int] = {}
-        self._sampled = self._wanted = self._unhashable = False
+        self._sampled = self._unhashable = False
         self._given: Batch | None = None
         self._passes = self._epoch = self._batches = 0
-        self._last_idx = -1
+        self._left = 1  # steps until the next that is wanted
+        self._began: int | None = None  # epoch of the first batch
         self._spent_s, self._cost_s, self._step_s, self._at = 0.0, 0.0, 0.0, 0.0
         self._device: torch.device | None = None
         self._made: dict[str, Any] = {}
         return {}
 
-    def wants(self, batch_idx: int) -> bool:
-        now = perf_counter()
+    def wants(self) -> bool:
+        self._batches += 1
+        self._left -= 1
+        if self._left > 1 or self._unhashable:
+            return False
+        now = perf_counter()  # what the step before a wanted one takes, stands for all between
         if self._at:
             self._step_s = now - self._at if not self._step_s else 0.9 * self._step_s + 0.1 * (now - self._at)
         self._at = now
-        self._batches += 1
-        self._wanted = not self._unhashable and self._batches % self._stride() == 0
-        return self._wanted
+        return self._left <= 0
 
     def batch_start(self, batch: Batch) -> None:
         self._sampled = True
@@ -89,18 +92,22 @@ class DataContentProbe(Probe):
         if batch.counted:
             return
         batch.counted = True
-        if batch.batch_idx <= self._last_idx:
+        if self._began is None:
+            self._began = batch.epoch
+        if batch.epoch - self._began != self._epoch:
             self._hash_waiting()
-            self._epoch += 1
-        self._last_idx = batch.batch_idx
+            self._epoch = batch.epoch - self._began
         if self._sampled:
             self._given = batch  # ``observed`` adds the margins, if it comes
-        elif self._wanted:
+        elif self._left <= 0:
             start = _clock()
             self._hash(batch, batch.observation, wait=self._epoch > 0)  # near duplicates want keys in the first epoch
             cost_s = _clock() - start + LOOK_S
             self._cost_s = 0.95 * self._cost_s + 0.05 * cost_s if self._cost_s else cost_s
             self._spent_s += cost_s
+            self._left = self._stride()
+            if self._left > 1:
+                self._at = 0.0
 
     def observed(self, batch: Batch) -> None:
         if self._sampled and (self._given is batch or not batch.counted):
@@ -175,7 +182,7 @@ class DataContentProbe(Probe):
         arrays = {n: torch.from_numpy(a.view(np.int64) if a.dtype == np.uint64 else a.copy())
                   for n, a in self.tally.state_dict(KEPT_SAMPLES).items()}  # fmt: skip
         return {
-            "epoch": self._epoch, "passes": self._passes, "last": self._last_idx, "batches": self._batches,
+            "epoch": self._epoch, "passes": self._passes, "began": self._began, "batches": self._batches,
             "costs": [self._spent_s, self._cost_s, self._step_s], "tally": arrays,
             "waiting": moved(self._rows, torch.device("cpu")),
         }  # fmt: skip
@@ -185,7 +192,7 @@ class DataContentProbe(Probe):
         if "tally" in state:
             self.tally.load_state_dict(wait_for_all(state["tally"]))
             self._pictures.look_for(wanted(self.tally.suspects.table()))
-            self._last_idx = int(state["last"])
+            self._began = state.get("began", 0)
             self._batches = int(state.get("batches", 0))
             self._spent_s, self._cost_s, self._step_s = state.get("costs", (0.0, 0.0, 0.0))
             self._rows = moved(state["waiting"], device) if self._scene.rank == 0 else []

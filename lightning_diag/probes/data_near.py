@@ -26,7 +26,7 @@ class DataNearProbe(Probe):
     isn't met again as a near duplicate of itself.
     """
 
-    every_step = True
+    some_steps = True
     kept = ("_passes", "_open")
     signals = ("data/train_sketches", "data/val_sketches", *_MADE)
 
@@ -37,7 +37,7 @@ class DataNearProbe(Probe):
         self._rows: list[Tensor] = []
         self._val: list[Tensor] = []
         self._sketched = self._val_sketched = self._passes = 0
-        self._last_idx = -1
+        self._epoch: int | None = None
         self._open = scene.facts.world_size == 1
         self._sampled = False
         self._given: Batch | None = None
@@ -50,10 +50,11 @@ class DataNearProbe(Probe):
     def loss(self, batch: Batch) -> None:
         if not self._open:
             return
-        if batch.batch_idx < self._last_idx or self._sketched >= CAPACITY:
+        if self._epoch is None:
+            self._epoch = batch.epoch
+        if batch.epoch != self._epoch or self._sketched >= CAPACITY:
             self._open = False
             return
-        self._last_idx = batch.batch_idx
         self._given = batch
         if not self._sampled:
             self._sketch()
