@@ -229,7 +229,7 @@ class Pipeline:
         """Send the step's packet and judge what has arrived; a number alone needs no packet."""
         name, value = values[0]
         if len(values) == 1 and isinstance(value, float) and name == "loss/train":
-            self._teller.loss(self._step, self._epoch, batch_idx, value, self.facts)
+            self._teller.loss(self._step, self._epoch, batch_idx, value, self._courier.facts)
             return
         self._courier.send(self._step, self._epoch, batch_idx, "train", values, urgent=self.sampling)
 

@@ -12,6 +12,8 @@ from lightning_diag.probes.base import Probe, Scene, Values
 from lightning_diag.reading import Reading
 
 Doer = tuple[str, Probe, Callable[..., Any]]  # owner, probe, what it does at a verb
+VERBS = ("wants", "batch_start", "loss", "observed", "before_update", "after_update", "collect", "validation_start",
+         "validation_batch", "validation_end", "detach")  # fmt: skip
 Whom = Literal["all", "wanted", "always"]  # those asked: at sampled steps, at those some probe wants, at all others
 
 
@@ -57,7 +59,7 @@ class Roster:
 
     def each(self, verb: str, *args: Any, whom: Whom = "all") -> None:
         """Call one verb."""
-        for owner, probe, call in self._doers(verb, whom):
+        for owner, probe, call in self._doers[whom][verb]:
             try:
                 call(*args)
             except Exception as error:
@@ -66,7 +68,7 @@ class Roster:
     def gather(self, verb: str, *args: Any, whom: Whom = "all") -> Values:
         """Call one verb that returns values."""
         values: Values = []
-        for owner, probe, call in self._doers(verb, whom):
+        for owner, probe, call in self._doers[whom][verb]:
             try:
                 values += call(*args)
             except Exception as error:
@@ -96,7 +98,7 @@ class Roster:
     def wants(self) -> bool:
         """Whether a probe wants a batch whose step isn't sampled, and its predictions."""
         wanted = False
-        for owner, probe, call in self._doers("wants", "wanted"):
+        for owner, probe, call in self._doers["wanted"]["wants"]:
             try:
                 wanted |= call()  # all are asked: they count
             except Exception as error:
@@ -130,15 +132,6 @@ class Roster:
         self._share({"unmeasured": dict.fromkeys(probe.signals, reason)})
         self._guard.tell(owner, error)
 
-    def _doers(self, verb: str, whom: Whom) -> list[Doer]:
-        """Those that do something at this verb, and what: found once, asked at every step."""
-        doers = self._found[whom].get(verb)
-        if doers is None:
-            nothing, asked = getattr(Probe, verb), self._asked[whom]
-            doers = [(owner, p, getattr(p, verb)) for owner, p in asked if getattr(type(p), verb) is not nothing]
-            self._found[whom][verb] = doers
-        return doers
-
     def _split(self, probes: Sequence[tuple[str, Probe]]) -> None:
         """New lists each time: somebody walks over the old ones."""
         self.every = list(probes)
@@ -146,11 +139,17 @@ class Roster:
         self._group()
 
     def _group(self, idle: Sequence[Probe] = ()) -> None:
-        """Sort out who is asked when; those that are ``idle`` at sampled steps only."""
+        """Sort out, once, who does something at which verb and when; those that are ``idle`` at sampled steps only."""
         busy = [(owner, probe) for owner, probe in self.every if probe not in idle]
-        self._asked: dict[Whom, list[tuple[str, Probe]]] = {
-            "all": self.every,
-            "wanted": [(owner, probe) for owner, probe in busy if probe.every_step or probe.some_steps],
-            "always": [(owner, probe) for owner, probe in busy if probe.every_step],
+        self._doers: dict[Whom, dict[str, list[Doer]]] = {
+            "all": _by_verb(self.every),
+            "wanted": _by_verb([(owner, p) for owner, p in busy if p.every_step or p.some_steps]),
+            "always": _by_verb([(owner, p) for owner, p in busy if p.every_step]),
         }
-        self._found: dict[Whom, dict[str, list[Doer]]] = {whom: {} for whom in self._asked}
+
+
+def _by_verb(asked: Sequence[tuple[str, Probe]]) -> dict[str, list[Doer]]:
+    return {
+        verb: [(o, p, getattr(p, verb)) for o, p in asked if getattr(type(p), verb) is not getattr(Probe, verb)]
+        for verb in VERBS
+    }

@@ -34,7 +34,7 @@ class SampleIds:
 
     def note(self, step: int, batch: Any) -> None:
         """Take down a batch of this step."""
-        if isinstance(batch, Mapping):
+        if type(batch) not in (list, tuple) and isinstance(batch, Mapping):  # asking an abstract class is slow
             for key in KEYS:
                 if key in batch:
                     self._kept.append((step, batch[key]))

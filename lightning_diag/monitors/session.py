@@ -155,7 +155,10 @@ class Session:
     def loss(self, trainer: Any, module: nn.Module, loss: Tensor) -> None:
         """Backward is about to run on this loss."""
         number = self.pipeline.number(loss) if self._scaler is None else None
-        self.pipeline.loss(view.undivided(trainer, module, loss if number is None else number, self._scaler))
+        if number is None or trainer.accumulate_grad_batches != 1:
+            self.pipeline.loss(view.undivided(trainer, module, loss if number is None else number, self._scaler))
+        else:
+            self.pipeline.loss(number)
 
     def before_update(self, optimizer: Optimizer) -> None:
         """Gradients are complete, unscaled and not yet clipped."""

@@ -78,7 +78,7 @@ class Scene:
     clock: Clock = field(default_factory=Clock)
 
 
-@dataclass
+@dataclass(slots=True)
 class Batch:
     """One batch as it passes.
 
