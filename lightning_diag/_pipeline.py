@@ -59,7 +59,6 @@ class Pipeline:
         self._roster = Roster(probes, guard, lambda facts: self._courier.hear(facts), self.know)
         self._observer: Observer | None = None
         self._batch: Batch | None = None
-        self._whom: Whom = "all"
         self._traced = self._from_outputs = self._in_validation = False
         self._extra: Values = []
         self._courier = Courier(Transfer(), self._roster, self._teller, Facts())
@@ -118,7 +117,7 @@ class Pipeline:
         self._epoch, self._step = epoch, step
         if first:
             self.sampling = self.schedule.due(step)
-        self._whom = "all" if self.sampling else "wanted" if self._roster.wants() else "always"
+        self._whom: Whom = "all" if self.sampling else "wanted" if self._roster.wants() else "always"
         self._batch = Batch(batch, batch_idx, epoch=epoch)
         self.samples.note(step, batch)
         if self._observer is not None:
@@ -136,22 +135,22 @@ class Pipeline:
         if batch is None or self._observer is None:
             return
         if isinstance(loss, Tensor):
-            batch.loss = loss
-            finite = is_finite_now(loss)
+            batch.loss, finite = loss, is_finite_now(loss)
         else:
-            batch.number = loss
-            finite = loss - loss == 0.0
+            batch.number, finite = loss, loss - loss == 0.0
         if finite is False and not self._traced:
             self._trace(batch)
-        batch.calls = tuple(self._observer.calls) if self.sampling else ()
+        if self.sampling:
+            batch.calls = tuple(self._observer.calls)
         armed = self._observer.armed and not self._from_outputs and self._scene.observe is None
         if armed and batch.observation is None:
             self._look(batch)
         self._observer.drop()
         self._roster.each("loss", batch, whom=self._whom)
-        batch.calls = ()
-        if self.sampling and (batch.observation is not None or batch.captured):
-            self._observed(batch)
+        if self.sampling:
+            batch.calls = ()
+            if batch.observation is not None or batch.captured:
+                self._observed(batch)
 
     def before_update(self, optimizer: int) -> None:
         """Gradients are complete and not yet clipped."""
@@ -176,12 +175,11 @@ class Pipeline:
         if not stepped:
             return
         self.last_step = self._step
-        values, self._extra = self._extra, []
-        values += self._roster.gather("collect", whom=self._whom)
+        values = self._extra + self._roster.gather("collect", whom=self._whom)
+        self._batch, self._extra = None, []
         if self.sampling:
             values.append(("system/overhead_frac", np.float64(self.schedule.overhead_frac)))
             values.append(("system/interval_steps", np.float64(self.schedule.interval)))
-        self._batch = None
         if values:
             self._depart(batch.batch_idx, values)
 
@@ -189,8 +187,8 @@ class Pipeline:
         """Book the time of a finished optimizer step."""
         late_s, late = self._teller.late()
         own_s += self._roster.took_s() if self.sampling else 0.0
-        done, sampled = self.last_step, self.sampling
-        self.schedule.done(done, sampled=sampled, own_s=own_s, step_s=step_s, late_s=late_s, late_steps=late)
+        sampled = self.sampling
+        self.schedule.done(self.last_step, sampled=sampled, own_s=own_s, step_s=step_s, late_s=late_s, late_steps=late)
 
     def settle(self) -> None:
         """Judge what waits: somebody asks for the findings, or the run does something else than steps."""

@@ -18,9 +18,14 @@ from lightning_diag import ClassErrorMonitor, Diagnostics, GradientMonitor, Stab
 from lightning_diag._pipeline import Pipeline
 from lightning_diag._schedule import Schedule
 from lightning_diag._transfer import Transfer
+from lightning_diag.monitors import trainer_view as view
 from lightning_diag.packet import Packet
+from lightning_diag.probes import data_content
 from lightning_diag.probes.base import Scene
+from lightning_diag.probes.data_content import DataContentProbe
+from lightning_diag.probes.data_near import DataNearProbe
 from lightning_diag.probes.gradient import GradientProbe
+from lightning_diag.probes.loss import LossProbe
 from lightning_diag.reading import Facts
 from tests.training import Classifier, fit
 
@@ -64,6 +69,49 @@ def test_a_plain_step_calls_nothing_but_what_the_loss_needs(tmp_path: Path, monk
     assert calls["at_once"] == plain
     for name in ("submit", "landed", "pack", "is_finite_now", "before_update", "after_update"):
         assert calls[name] == sampled, name
+
+
+def test_a_plain_step_asks_no_probe_but_the_loss_unless_one_wants_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: Counter[str] = Counter()
+
+    def counted(kind: Any, name: str) -> None:
+        inner = getattr(kind, name)
+
+        def count(*args: Any) -> Any:
+            asked[f"{kind.__name__}.{name}"] += 1
+            return inner(*args)
+
+        monkeypatch.setattr(kind, name, count)
+
+    for kind in (LossProbe, DataContentProbe, DataNearProbe):
+        counted(kind, "loss")
+        counted(kind, "collect")
+    monkeypatch.setattr(data_content, "GRACE_S", 0.0)
+    monkeypatch.setattr(data_content, "HASH_FRAC", 1e-9)  # after the first of them no batch is worth its while
+    fit(
+        Classifier(),
+        [Diagnostics(every_n_steps=EVERY, strict=True, sinks=[])],
+        tmp_path,
+        steps=STEPS,
+        limit_val_batches=0,
+    )
+    assert asked.pop("LossProbe.loss") == asked.pop("LossProbe.collect") == STEPS
+    # the sampled ones, and two after the first: they tell how long a step and a hash take
+    assert asked == dict.fromkeys(asked, 4) and len(asked) == 4
+
+
+def test_steps_are_counted_as_lightning_counts_them(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+
+    class Asking(pl.Callback):
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            seen.append((view.step_count(trainer).completed, trainer.global_step))
+
+    fit(Classifier(), [Asking()], tmp_path, steps=STEPS, accumulate_grad_batches=2, limit_val_batches=0)
+    assert seen[:3] == [(0, 0), (1, 1), (1, 1)] and seen[-1] == (STEPS, STEPS)
+    assert all(ours == theirs for ours, theirs in seen)
 
 
 def test_a_plain_step_runs_one_operation_of_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
