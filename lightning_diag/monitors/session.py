@@ -131,13 +131,13 @@ class Session:
         self._scaler = view.scaler(trainer)
         self._clock = DeviceClock(scene.facts.device == "cuda")
         self.own_s, self._started, self._step_at = 0.0, time.perf_counter(), -1  # own: in the hooks of this step
-        self._count = view.step_count(trainer)
-        self._counted: int | None = None
+        self._count, self._counted = view.step_count(trainer), 0
 
     # ------------------------------------------------------------------ hooks of the lead monitor
 
     def train_start(self, trainer: Any) -> None:
         """The loaders exist now."""
+        self._counted = self._count.completed  # a checkpoint's count is there by now
         self.pipeline.know(view.plan(trainer))
 
     def batch_start(self, trainer: Any, batch: Any, batch_idx: int) -> None:
@@ -146,19 +146,16 @@ class Session:
         first = step != self._step_at
         if first:
             self._step_at, self.own_s, self._started = step, 0.0, time.perf_counter()
-        if self._counted is None:
-            self._counted = self._count.completed
         self.pipeline.batch_start(batch, batch_idx, trainer.current_epoch, step, first=first)
         if first and (self.pipeline.sampling or step + 1 >= self.schedule.next):
             self._clock.start()  # sampled steps, and plain ones just before them
 
     def loss(self, trainer: Any, module: nn.Module, loss: Tensor) -> None:
         """Backward is about to run on this loss."""
-        number = self.pipeline.number(loss) if self._scaler is None else None
-        if number is None or trainer.accumulate_grad_batches != 1:
-            self.pipeline.loss(view.undivided(trainer, module, loss if number is None else number, self._scaler))
-        else:
-            self.pipeline.loss(number)
+        value: Tensor | float | None = self.pipeline.number(loss) if self._scaler is None else None
+        if value is None or trainer.accumulate_grad_batches != 1:
+            value = view.undivided(trainer, module, loss if value is None else value, self._scaler)
+        self.pipeline.loss(value)
 
     def before_update(self, optimizer: Optimizer) -> None:
         """Gradients are complete, unscaled and not yet clipped."""
