@@ -27,7 +27,7 @@ from lightning_diag.probes.data_near import DataNearProbe
 from lightning_diag.probes.gradient import GradientProbe
 from lightning_diag.probes.loss import LossProbe
 from lightning_diag.reading import Facts
-from tests.training import Classifier, fit
+from tests.training import Classifier, fit, loader
 
 HOOKS = ("on_train_batch_start", "on_before_backward", "on_before_optimizer_step", "on_train_batch_end")
 STEPS = 12
@@ -102,16 +102,28 @@ def test_a_plain_step_asks_no_probe_but_the_loss_unless_one_wants_it(
     assert asked == dict.fromkeys(asked, 4) and len(asked) == 4
 
 
-def test_steps_are_counted_as_lightning_counts_them(tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
+def test_steps_and_epochs_are_counted_as_lightning_counts_them(tmp_path: Path) -> None:
+    ours: list[tuple[int, int]] = []
+    theirs: list[tuple[int, int]] = []
 
     class Asking(pl.Callback):
-        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
-            seen.append((view.step_count(trainer).completed, trainer.global_step))
+        def on_fit_start(self, trainer: Any, *_: Any) -> None:
+            self.steps, self.epochs = view.counts(trainer)  # before a checkpoint's counts are there
 
-    fit(Classifier(), [Asking()], tmp_path, steps=STEPS, accumulate_grad_batches=2, limit_val_batches=0)
-    assert seen[:3] == [(0, 0), (1, 1), (1, 1)] and seen[-1] == (STEPS, STEPS)
-    assert all(ours == theirs for ours, theirs in seen)
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            ours.append((self.steps.completed, self.epochs.completed))
+            theirs.append((trainer.global_step, trainer.current_epoch))
+
+    def run(epochs: int, **given: Any) -> pl.Trainer:
+        given |= {"max_epochs": epochs, "accumulate_grad_batches": 2, "limit_val_batches": 0}
+        return fit(Classifier(), [Asking()], tmp_path, steps=-1, train=loader(size=256), **given)
+
+    saved = str(tmp_path / "saved.ckpt")
+    run(2).save_checkpoint(saved)
+    first = len(theirs)
+    run(4, ckpt_path=saved)
+    assert ours == theirs
+    assert ours[first - 1][1] == 1 and ours[first][1] == 2 and ours[-1][0] == first  # all went on where they were
 
 
 def test_a_plain_step_runs_one_operation_of_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,7 +131,7 @@ class Session:
         self._scaler = view.scaler(trainer)
         self._clock = DeviceClock(scene.facts.device == "cuda")
         self.own_s, self._started, self._step_at = 0.0, time.perf_counter(), -1  # own: in the hooks of this step
-        self._count, self._counted = view.step_count(trainer), 0
+        (self._count, self._epochs), self._counted = view.counts(trainer), 0
 
     # ------------------------------------------------------------------ hooks of the lead monitor
 
@@ -146,7 +146,7 @@ class Session:
         first = step != self._step_at
         if first:
             self._step_at, self.own_s, self._started = step, 0.0, time.perf_counter()
-        self.pipeline.batch_start(batch, batch_idx, trainer.current_epoch, step, first=first)
+        self.pipeline.batch_start(batch, batch_idx, self._epochs.completed, step, first=first)
         if first and (self.pipeline.sampling or step + 1 >= self.schedule.next):
             self._clock.start()  # sampled steps, and plain ones just before them
 

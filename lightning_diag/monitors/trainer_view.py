@@ -92,9 +92,13 @@ def steps_done(trainer: Any) -> int:
     return int(getattr(trainer.fit_loop.epoch_loop, "_batches_that_stepped", trainer.global_step))
 
 
-def step_count(trainer: Any) -> Any:
-    """Return what counts the steps of automatic optimization: ``global_step`` without its walk through properties."""
-    return trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.total
+def counts(trainer: Any) -> tuple[Any, Any]:
+    """Return what counts the steps of automatic optimization and the epochs, each as ``completed``.
+
+    They are the trainer's ``global_step`` and ``current_epoch`` without its walk through seven properties.
+    """
+    loop = trainer.fit_loop
+    return loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.total, loop.epoch_progress.current
 
 
 def accumulate(trainer: Any) -> int:
