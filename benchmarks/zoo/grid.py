@@ -16,7 +16,8 @@ LIKE = {
     "vit": "res", "prints": "cnn", "rows": "res", "cae": "ae", "photo": "reg", "tcn": "lstm", "iris": "wine",
     "square": "gan",
 }  # fmt: skip
-SEEDS = {"dev": (0, 1, 2), "seen": (20, 21, 22), "report": (30, 31, 32)}
+# The first are watched. Of the report set 30 to 32 were its first look, and say since what does harm.
+SEEDS = {"dev": (0, 1, 2), "seen": (20, 21, 22), "report": (33, 34, 35, 30, 31, 32)}
 WATCHED_CONTROLS = {"dev": 1, "seen": 3, "report": 3}  # seeds of the controls that are watched: many clean runs count
 INTERVALS = (5, 5, 10, 2, 5)  # every_n_steps by seed % 5
 

@@ -45,7 +45,7 @@ FEW = 100  # records that one process replays sooner than two have started
 def outcomes(results: Results, cache: Path, jobs: int = 2, *, provisional: bool = False) -> list[Outcome]:
     """Replay every stored run that has a record, in this many processes."""
     harms = label(results, provisional=provisional)
-    watched = {c: cache / c.name / r["record"] for c, r in results.items() if r["record"]}
+    watched = {c: cache / c.name / r["record"] for c, r in results.items() if r["record"] and c.watched}
     if jobs > 1 and len(watched) > FEW:
         with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
             verdicts = list(pool.map(replay, watched.values(), chunksize=16))

@@ -20,6 +20,7 @@ NO_PLAN_STEPS = 200  # the same where the plan is not known
 WARM_FRAC = 0.25  # after its last rise to a new peak a learning rate gets this share of the run to show its effect
 FIRST = 10  # losses before the first level is trusted
 UNKNOWN_CHANCE = 0.97  # against its own first losses a good fine-tuning may gain little: only "nothing at all" counts
+EARLY_SHARE = 0.2  # share of the elements untrained up to which a slow start is no sign of it
 HALF = 0.5  # R above which a run that left most of itself untrained hasn't got over it
 GAINED, SLOWED = 0.02, 0.25  # a plateau: R fell by this much, and now falls by less than this share of its average
 HALF_TIMES = 3  # ... after so many times the steps it takes to be stuck
@@ -115,9 +116,9 @@ class Consequence:
         """Whether the run had the time to show something."""
         return self.watched >= self.patience_steps and not self.warming_up
 
-    def stuck(self, limit: float) -> bool:
-        """Whether the loss should be below ``limit`` times chance by now and isn't."""
-        if self.sure and not self.ripe:
+    def stuck(self, limit: float, *, early: bool = True) -> bool:
+        """Whether the loss should be below ``limit`` times chance by now and isn't; ``early``: as soon as is sure."""
+        if self.sure and early and not self.ripe:
             sooner = self.known and self.watched >= self.sooner_steps and not self.warming_up
             return sooner and self.relative > max(limit, NOTHING)
         return self.ripe and self.relative > (limit if self.known else max(limit, UNKNOWN_CHANCE))
@@ -125,13 +126,14 @@ class Consequence:
     def untrained(self, stuck: float, share: float, large: float) -> bool:
         """Whether the run suffers from a ``share`` (0 to 1) of its elements not being trained.
 
-        Stuck at chance, whatever the share; or no better than half of chance with more than ``large`` untrained.
+        Stuck at chance, early on only with more than a fifth untrained; or no better than half of chance with more than
+        ``large`` untrained.
         Without a known chance level both: a fine-tuning that gains little may well carry a head that is never called.
         """
         if not self.known:
             return share > large and self.stuck(stuck)
         late = self.ripe and self.watched >= HALF_TIMES * self.patience_steps
-        return self.stuck(stuck) or (late and self.relative > HALF and share > large)
+        return self.stuck(stuck, early=share > EARLY_SHARE) or (late and self.relative > HALF and share > large)
 
     def diverging(self) -> bool:
         """Whether the level is above its best by half of the gain, a quarter of the best and a tenth of chance."""

@@ -18,7 +18,7 @@ from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading, Value
 
 CHANCE = 0.97  # R from which the run has learned nothing
-MANY = 0.77  # share of units that died while it was trained from which classes or numbers should be learned better ...
+MANY = 0.8  # share of units that died while it was trained from which classes or numbers should be learned better ...
 LEARNED = 0.1  # ... than to this R. A language model's stays far above it, and its first layers may have as many dead.
 ROWS = 1000  # rows of the probe's window
 
@@ -48,7 +48,7 @@ class ActivationDead(Detector):
     Fires when:
         share >= ``limit`` (info); a warning when share >= ``warn_at`` and R > ``stuck`` after 2 % of the plan (60 to
         1,000 steps; 20 when R > 0.985) and not in a warm-up, or the loss is far above its best; critical when 95 % are
-        dead and R > 0.97. Also a warning when 77 % died after the first look and R, of classes or numbers, is above 0.1
+        dead and R > 0.97. Also a warning when 80 % died after the first look and R, of classes or numbers, is above 0.1
         by then.
 
     False alarms:

@@ -62,8 +62,8 @@ class DataLabelNoise(Detector):
             small (measured on digits: 2 % cost nothing, 5 % two points).
         note: share from which it is a note; higher = later. Default 0.015: networks that had learned right labels were
             against 0.4 % of them on average (digits, tables, development runs).
-        depth: share of the negative margins; higher = fires on clearer cases only. Default 0.55: noisy labels gave 0.58
-            to 0.9, slow and regularized trainings on right ones 0.1 to 0.5 (digits, development runs).
+        depth: share of the negative margins; higher = fires on clearer cases only. Default 0.6: noisy labels gave 0.58
+            to 0.9, slow and regularized trainings on right ones 0.1 to 0.57.
         margin: logits; higher = later. Default 1.
         stays: share of the share; higher = fires less. Default 0.8: noisy labels kept 0.9 and more, slow learning 0.4
             to 0.7 (digits, development runs).
@@ -109,7 +109,7 @@ class DataLabelNoise(Detector):
     resolve_after: ClassVar[int | None] = 3
 
     def __init__(
-        self, limit: float = 0.05, depth: float = 0.55, margin: float = 1.0, stays: float = 0.8, note: float = 0.015
+        self, limit: float = 0.05, depth: float = 0.6, margin: float = 1.0, stays: float = 0.8, note: float = 0.015
     ) -> None:
         self.limit = number("limit", limit, 0, 1)
         self.note = number("note", note, 0, 1)

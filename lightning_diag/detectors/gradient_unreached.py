@@ -44,7 +44,8 @@ class GradientUnreached(Detector):
     Fires when:
         any such parameter exists (info): published models carry heads that are never called, and probing a body that no
         optimizer holds is common. A warning when R > ``stuck`` after 2 % of the plan (60 to 1,000 steps, 30 when
-        R > 0.985, 200 without a plan), or R > 0.5 with more than ``share`` of the elements untrained. Never critical.
+        R > 0.985 with more than a fifth of the elements, 200 without a plan), or R > 0.5 with more than ``share`` of
+        the elements untrained. Never critical.
 
     False alarms:
         No warning in any of the 165 healthy and harmless trainings of ``benchmarks/results/gradient_rules.md``; info

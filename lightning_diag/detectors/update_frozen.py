@@ -8,7 +8,7 @@ import numpy as np
 
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._consequence import SURE_STEPS, Consequence
-from lightning_diag.detectors._parameters import Place, arrays, listed, places, scale_free, sizes, where
+from lightning_diag.detectors._parameters import Place, arrays, listed, matrices, places, scale_free, sizes, where
 from lightning_diag.detectors._streak import Mask, Streak, least_steps
 from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
@@ -48,8 +48,8 @@ class UpdateFrozen(Detector):
 
     Fires when:
         such a parameter exists (info: one layer at its initial value costs 0 to 3 points of accuracy); a warning when
-        R > ``stuck`` after 2 % of the plan (60 to 1,000 steps, 30 when R > 0.985, 200 without a plan), or R > 0.5 with
-        more than ``share`` of the elements frozen.
+        a weight matrix is among them and R > ``stuck`` after 2 % of the plan (60 to 1,000 steps, 30 when R > 0.985 with
+        more than a fifth of the elements, 200 without a plan), or R > 0.5 with more than ``share`` of them frozen.
 
     False alarms:
         Silent in all of the 165 healthy and harmless trainings of ``benchmarks/results/gradient_rules.md``. Parameters
@@ -148,7 +148,10 @@ class UpdateFrozen(Detector):
         found, run, numel = places(reading, mask), self._run, reading.facts.parameter_numel
         weights = sizes(numel) if len(numel) == len(mask) else np.ones(len(mask))
         share = float(weights[mask].sum() / max(weights.sum(), 1.0))
-        suffers = run.untrained(self.stuck, share, self.share)
+        carries = (
+            mask[matrices(reading.facts)].any() if len(numel) == len(mask) else True
+        )  # biases alone hold nobody up
+        suffers = bool(carries) and run.untrained(self.stuck, share, self.share)
         since, count = self._streak.first(mask), int(mask.sum())
         dead = bool((grad[mask] == 0).all())
         rates = reading.vector("lr")

@@ -23,6 +23,16 @@ def watched(
     return run
 
 
+def test_little_that_is_untrained_does_not_count_before_the_run_is_ripe() -> None:
+    c, facts = Consequence(sure=30), Facts(planned_steps=500, chance_loss=2.3)
+    for step in range(1, 46):
+        c.see(Reading(step, 0, {"loss/relative": np.float64(1.0), "loss/level": np.float64(2.3)}, facts))
+    assert c.untrained(0.9, 0.21, 0.5) and not c.untrained(0.9, 0.2, 0.5)
+    for step in range(46, 62):
+        c.see(Reading(step, 0, {"loss/relative": np.float64(1.0), "loss/level": np.float64(2.3)}, facts))
+    assert c.untrained(0.9, 0.01, 0.5)
+
+
 def test_stuck_needs_time() -> None:
     assert not watched([1.0] * 59).stuck(0.9)
     assert watched([1.0] * 60).stuck(0.9)

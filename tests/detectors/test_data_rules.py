@@ -140,11 +140,11 @@ def test_what_changes_with_the_run_and_its_facts() -> None:
     assert severities(run(detectors.DataUnshuffled(), order, 90, known)) == {"info", "warning"}
     copies = {"data/shift_match": [0.99, 0.1, 0.1]}
     assert severities(run(detectors.DataLabelsShifted(), copies, 3, Facts(loss_kind="cross-entropy"))) == {"critical"}
-    few = {"data/leaked_frac": 0.073, "data/leaked_samples": 11}
+    few = {"data/leaked_frac": 0.18, "data/leaked_samples": 27}
     text = Facts(task="language-model")
     assert severities(run(detectors.DataLeakage(), few, 3)) == {"warning"}
-    assert severities(run(detectors.DataLeakage(), few, 3, text)) == {"info"}  # of 150 windows: not surely above 5 %
-    assert severities(run(detectors.DataLeakage(), {**few, "data/leaked_samples": 110}, 3, text)) == {"warning"}
+    assert severities(run(detectors.DataLeakage(), few, 3, text)) == {"info"}  # of 150 windows: not surely above 15 %
+    assert severities(run(detectors.DataLeakage(), {**few, "data/leaked_samples": 270}, 3, text)) == {"warning"}
     far = {"data/feature_mean": [40, 40], "data/feature_std": [1, 1]}
     normed = Facts(planned_steps=100, chance_loss=2.3, input_normalized=True)
     assert severities(run(detectors.DataUnnormalized(), {**far, **LOST}, 90, normed)) == {"warning"}
@@ -186,7 +186,7 @@ def test_texts_repeat_themselves() -> None:
         return str(found.severity) if found is not None else ""
 
     assert severity(0.02, "language-model") == "info"
-    assert severity(0.2, "language-model") == severity(0.02, "classification") == "warning"
+    assert severity(0.3, "language-model") == severity(0.02, "classification") == "warning"
 
 
 def test_slow_learning_is_no_label_noise() -> None:

@@ -49,6 +49,11 @@ def test_stuck_at_chance_is_a_warning() -> None:
     assert findings(UpdateFrozen(), stream(frozen(slice(0, 2), relative=0.95)))[0].severity == Severity.WARNING
 
 
+def test_biases_alone_hold_nobody_up() -> None:
+    found = findings(UpdateFrozen(), stream(frozen(slice(1, 2), relative=0.95)))
+    assert {f.severity for f in found} == {Severity.INFO}
+
+
 def test_most_of_the_model_and_half_of_chance_is_a_warning_later() -> None:
     found = findings(UpdateFrozen(), stream(frozen(slice(0, 4), relative=0.6)))
     assert (first(found, Severity.INFO), first(found, Severity.WARNING)) == (100, 180)
