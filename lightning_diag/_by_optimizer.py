@@ -63,7 +63,7 @@ class ByOptimizer:
                 found[k] = finding
         if not judged:
             raise reason
-        return _joined(found, _names(reading.facts)) if found else None
+        return _joined(found, reading.facts.optimizer_names) if found else None
 
     def state_dict(self) -> dict[str, Any]:
         """Return the twins' states and what holds, plain data."""
@@ -144,13 +144,6 @@ def _view(reading: Reading, k: int, mine: Index, own: Index, facts: Facts) -> Re
     if norms is not None:
         values["grad/norm"] = norms[k]
     return replace(reading, values=values, facts=facts)
-
-
-def _names(facts: Facts) -> tuple[str, ...]:
-    names = facts.names.get("optimizer", ())
-    if len(names) == len(facts.optimizers):
-        return names
-    return tuple(f"{name} {k}" for k, name in enumerate(facts.optimizers))
 
 
 def _joined(found: Mapping[int, Finding], names: Sequence[str]) -> Finding:

@@ -106,8 +106,7 @@ class Schedule:
         self.spent_s += spent_s
         self.elapsed_s += step_s
         self._step_s = _mean(self._step_s, step_s - own_s)
-        if late_steps:
-            self.late(late_s, late_steps)
+        self.late(late_s, late_steps)
         if not sampled:
             self._plain_s = _mean(self._plain_s, spent_s)
             return

@@ -105,6 +105,14 @@ class Facts:
         as_usual = self.shared_loss and self.chance_loss is not None
         return not as_usual and (len(self.optimizers) > 1 or self.shared_loss is False)
 
+    @property
+    def optimizer_names(self) -> tuple[str, ...]:
+        """A name for each optimizer, told apart by its number where nothing better is known."""
+        names = self.names.get("optimizer", ())
+        if len(names) == len(self.optimizers):
+            return names
+        return tuple(f"{name} {k}" for k, name in enumerate(self.optimizers))
+
     def merged(self, learned: Mapping[str, Any]) -> Facts:
         """Return these facts with new ones: names and reasons are added, everything else is replaced."""
         changed: dict[str, Any] = dict(learned)

@@ -4,7 +4,7 @@
 
 ::
 
-    data  nets          what is trained
+    data  nets  nets_report  build   what is trained
     plan                one training as data: sizes, optimizer, and the places where an operator may cut in
     tasks               task name -> healthy plan
     operators/          one fault (or one healthy variation) each: change a plan

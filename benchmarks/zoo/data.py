@@ -57,20 +57,23 @@ def _characters() -> tuple[Tensor, int]:
     """The descriptions of scikit-learn's data sets (English, about 43,000 characters) as ids, and how many ids."""
     folder = Path(sklearn.datasets.__file__).parent / "descr"
     text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.rst")))
-    letters = sorted(set(text))
     if len(text) < 20_000:
         raise RuntimeError(f"expected scikit-learn's data set descriptions in {folder}, found {len(text)} characters")
-    lookup = {c: i for i, c in enumerate(letters)}
-    return torch.tensor([lookup[c] for c in text], dtype=torch.long), len(letters)
+    return _encoded(text)
 
 
 @cache
 def _code() -> tuple[Tensor, int]:
-    """Python of NumPy's ``linalg`` (about 100,000 characters of real code) as ids, and how many ids there are."""
-    code = Path(np.linalg.__file__).with_name("_linalg.py").read_text(encoding="ascii", errors="replace")[:60_000]
-    letters = sorted(set(code))
+    """The first 60,000 characters of NumPy's ``linalg``, real Python, as ids, and how many ids there are."""
+    code = Path(np.linalg.__file__).with_name("_linalg.py").read_text(encoding="ascii", errors="replace")
+    return _encoded(code[:60_000])
+
+
+def _encoded(text: str) -> tuple[Tensor, int]:
+    """Characters as ids in the order of the alphabet, and how many different ones there are."""
+    letters = sorted(set(text))
     lookup = {c: i for i, c in enumerate(letters)}
-    return torch.tensor([lookup[c] for c in code], dtype=torch.long), len(letters)
+    return torch.tensor([lookup[c] for c in text], dtype=torch.long), len(letters)
 
 
 def vocabulary(*, code: bool = False) -> int:

@@ -127,8 +127,8 @@ class Consequence:
         """Whether the run suffers from a ``share`` (0 to 1) of its elements not being trained.
 
         Stuck at chance, early on only with more than a fifth untrained; or no better than half of chance with more than
-        ``large`` untrained.
-        Without a known chance level both: a fine-tuning that gains little may well carry a head that is never called.
+        ``large`` untrained. Without a known chance level both: a fine-tuning that gains little may well carry a head
+        that is never called.
         """
         if not self.known:
             return share > large and self.stuck(stuck)

@@ -14,6 +14,7 @@ from lightning_diag.reading import Facts, Reading
 from lightning_diag.streaming.loss_trace import LossTrace
 
 T = TypeVar("T")
+ADDED = 0.03  # rise of the loss of a guess that shows other labels: a curriculum added some
 SETTLE = 20  # steps an estimate of the chance loss must stand
 LATE = 10  # a run watched from a later step on has no first losses
 
@@ -81,6 +82,11 @@ def of_task(reading: Reading, classes: T, numbers: T, language: T) -> T:
     if several_classes(reading.facts):
         return classes
     return numbers if reading.facts.task == "regression" else language
+
+
+def labels_added(facts: Facts, before: float) -> bool:
+    """Whether guessing costs surely more than the chance loss ``before`` (0 = it wasn't known then)."""
+    return (facts.chance_loss or 0.0) > (1 + ADDED) * before
 
 
 def not_competing(reading: Reading) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 from lightning_diag.streaming.sorted_window import SortedWindow
 from lightning_diag.streaming.state import restore, snapshot
 
-JITTER = 32  # second differences the jitter is taken from
-SHORT = 16  # values
+JITTER = 32  # differences the jitter is taken from
+SHORT = 16  # values up to which a series is short
 RISES = 2.0  # standard deviations more that the last of several rises in a row must be above the best
 KEPT = 52  # last values kept (the most that a rule can ask for)
 
@@ -66,11 +66,9 @@ class Series:
         From n second differences, raised by ``4 / n`` for the error of the estimate; from third ones (``6 / n``) while
         the series is short: a curve that bends leaves them small.
         """
-        n = len(self._thirds)
-        if self.short:
-            return 1.4826 * self._thirds.median() / math.sqrt(20) * (1 + 6 / n) if n >= 3 else math.inf
-        n = len(self._seconds)
-        return 1.4826 * self._seconds.median() / math.sqrt(6) * (1 + 4 / n) if n >= 3 else math.inf
+        differences, variance, raised = (self._thirds, 20, 6) if self.short else (self._seconds, 6, 4)
+        n = len(differences)
+        return 1.4826 * differences.median() / math.sqrt(variance) * (1 + raised / n) if n >= 3 else math.inf
 
     def worse(self, evals: int, least: float, noise: float = 0.0) -> float | None:
         """Return the limit that all of the last ``evals`` values pass, or None.
@@ -85,10 +83,10 @@ class Series:
             least: smallest difference to the best that counts.
             noise: smallest standard deviation of one value.
         """
-        luck = 2 + math.sqrt(2 * math.log(max(1, self.count)))
-        sd, lately = max(self.jitter, noise), self.last[-evals - 1 :]
         if self.count <= evals:
             return None
+        luck = 2 + math.sqrt(2 * math.log(self.count))
+        sd, lately = max(self.jitter, noise), self.last[-evals - 1 :]
         limit = self.floor + max(least, luck * sd)
         if min(lately[1:]) > limit:
             return limit

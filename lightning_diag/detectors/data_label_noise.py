@@ -187,13 +187,14 @@ class DataLabelNoise(Detector):
         least = min(self._astray)
         if len(self._astray) < BATCHES or least <= self.note:
             return None
-        limit = self.limit if least > self.limit else self.note
+        worse, share = least > self.limit, sum(self._astray) / BATCHES
+        limit = self.limit if worse else self.note
         return self.found(
             reading,
-            Severity.WARNING if least > self.limit else Severity.INFO,
-            f"{percent(sum(self._astray) / BATCHES)} of the targets aren't the token that comes next in the input "
+            Severity.WARNING if worse else Severity.INFO,
+            f"{percent(share)} of the targets aren't the token that comes next in the input "
             f"(limit {percent(limit)}), spread over tokens and positions: targets or inputs are corrupted.",
-            evidence={"value": sum(self._astray) / BATCHES, "limit": limit},
+            evidence={"value": share, "limit": limit},
             advice=(
                 "print input and target of one sample side by side, decoded, where they differ",
                 "if inputs are meant to be noisy (token dropout), ignore this rule; else count the differences after "

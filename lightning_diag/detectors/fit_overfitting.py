@@ -175,7 +175,7 @@ class FitOverfitting(Detector):
                 return self._finding(reading, "loss", loss, Severity.WARNING, "")
             why = ", but the accuracy is no worse: the model is too sure of itself, its decisions still hold"
             return self._finding(reading, "loss", loss, Severity.INFO, why)
-        by_heart = self._accuracy >= BY_HEART or self._by_heart(reading)
+        by_heart = self._accuracy >= BY_HEART or self._few_learned(reading)
         return self._gap(reading) if gapped or (by_heart and self._gapped(self.note)) else None
 
     @property
@@ -187,7 +187,7 @@ class FitOverfitting(Detector):
         """Whether train accuracy was surely and by so much above validation accuracy at each of the last ones."""
         return len(self._gaps) == self.evals and min(self._gaps) > limit
 
-    def _by_heart(self, reading: Reading) -> bool:
+    def _few_learned(self, reading: Reading) -> bool:
         """Whether a training set of few samples a class is learned."""
         return self._accuracy >= NEARLY and self._samples <= FEW * (reading.facts.num_classes or 0)
 
@@ -224,7 +224,7 @@ class FitOverfitting(Detector):
         late = reading.progress is not None and reading.progress >= SETTLED
         limit = self.gap if self._gapped(self.gap) else self.note
         sure = min(self._gaps) > max(self.gap, SURE * _error(reading, 1 - self._error.last[-1]))
-        few = self._by_heart(reading)
+        few = self._few_learned(reading)
         data = f": {self._samples:.0f} different training samples are learned by heart" if few else ""
         return self.found(
             reading,

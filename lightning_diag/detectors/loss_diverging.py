@@ -10,7 +10,7 @@ import numpy as np
 
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._lr_watch import LrWatch
-from lightning_diag.detectors._trend import one_objective, reference
+from lightning_diag.detectors._trend import labels_added, one_objective, reference
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -21,7 +21,6 @@ RECENT = (64, 512)  # losses of the present mean, at least and at most: all sinc
 CLEAR = 4.0  # standard errors of that mean, and again of the best one, which is the lowest of many
 BLIND_LOST = 3.0  # ``lost`` where chance is not known: the loss against a contrastive queue rises from a low start
 BOTTOMLESS = 100.0  # sizes of the first loss (at least 1) below zero at which a loss is being maximized
-OTHER = 0.03  # rise of the loss of a guess that shows other labels
 PATIENCE = 200  # steps to wait for a sample of the learning rate before judging without one
 
 
@@ -141,12 +140,9 @@ class LossDiverging(Detector):
             self._restart(reading)
 
     def _see_labels(self, reading: Reading) -> None:
-        chance = reading.facts.chance_loss or 0.0
-        if (
-            chance > (1 + OTHER) * self._chance and reading.step > self._muted
-        ):  # a curriculum added some: nor is it then
+        if labels_added(reading.facts, self._chance) and reading.step > self._muted:  # nor is it then
             self._restart(reading)
-        self._chance = max(chance, self._chance)
+        self._chance = max(reading.facts.chance_loss or 0.0, self._chance)
 
     def _restart(self, reading: Reading) -> None:
         if self._start == self._start:

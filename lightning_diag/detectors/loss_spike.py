@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._batch import at, taken
 from lightning_diag.detectors._lr_watch import LrWatch
-from lightning_diag.detectors._trend import not_competing
+from lightning_diag.detectors._trend import labels_added, not_competing
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -27,7 +27,6 @@ ROW = 3  # losses in a row above it that are a spike whatever their z: 6 / (129 
 SUSPECT = 2.0  # z below which nothing is looked at
 MEDIAN_ERROR = 1.2533 / 11**0.5  # standard error of a median of 11 numbers, over their standard deviation
 PATIENCE = 200  # steps to wait for a sample of the learning rate before judging without one
-OTHER = 0.03  # rise of the chance loss from a spike to its aftermath that shows other data: labels were added
 WIDE = 1000  # steps (or 5 % of the plan) within which spikes count together
 
 
@@ -219,7 +218,7 @@ class LossSpike(Detector):
         since, level = reading.step - self._spike["step"], float(reading.values["loss/level"])
         more = f", and {since} steps later the level is still {level:.4g} (limit {self._spike['limit']:.4g})"
         chance = reading.facts.chance_loss or 0.0
-        if chance > (1 + OTHER) * self._spike["chance"]:
+        if labels_added(reading.facts, self._spike["chance"]):
             other = f", but the labels are others since then: guessing them costs {chance:.3g} now"
             return self._finding(reading, Severity.INFO, more + other)
         if chance == 0 and since < LATE[1]:  # a loss of other labels than the batch's may be one of them soon

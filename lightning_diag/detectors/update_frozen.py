@@ -146,12 +146,11 @@ class UpdateFrozen(Detector):
 
     def _finding(self, reading: Reading, mask: Mask, grad: Value) -> Finding:
         found, run, numel = places(reading, mask), self._run, reading.facts.parameter_numel
-        weights = sizes(numel) if len(numel) == len(mask) else np.ones(len(mask))
+        known = len(numel) == len(mask)
+        weights = sizes(numel) if known else np.ones(len(mask))
         share = float(weights[mask].sum() / max(weights.sum(), 1.0))
-        carries = (
-            mask[matrices(reading.facts)].any() if len(numel) == len(mask) else True
-        )  # biases alone hold nobody up
-        suffers = bool(carries) and run.untrained(self.stuck, share, self.share)
+        biases = known and not mask[matrices(reading.facts)].any()  # alone they hold nobody up
+        suffers = not biases and run.untrained(self.stuck, share, self.share)
         since, count = self._streak.first(mask), int(mask.sum())
         dead = bool((grad[mask] == 0).all())
         rates = reading.vector("lr")

@@ -110,9 +110,7 @@ class UpdateUnequal(Detector):
         return self._finding(reading, moved) if self._row >= ROW else None
 
     def _finding(self, reading: Reading, moved: list[float]) -> Finding:
-        names = reading.facts.names.get("optimizer", ())
-        if len(names) != len(moved):
-            names = tuple(f"{name} {k}" for k, name in enumerate(reading.facts.optimizers))
+        names = reading.facts.optimizer_names
         least, most = min(moved), max(moved)
         slow, fast, times = moved.index(least), moved.index(most), most / least
         return self.found(
