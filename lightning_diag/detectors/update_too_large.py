@@ -30,6 +30,7 @@ LEAST_STEPS = 50  # ... of these
 EXPIRES_STEPS = 300  # a mechanism without consequence by then is forgotten
 HEALED = 0.5  # R that shows that it did no harm ...
 STRONG_HEALED = 0.2  # ... or this one after strong growth
+MIDDLE = 0.45  # decades of growth (2.8 times) after which half of chance has to be left behind
 BLOWN = 1.0  # decades of growth after which a run at chance never came back
 
 
@@ -180,8 +181,14 @@ class UpdateTooLarge(Detector):
         run, relative = self._run, self._run.above_start
         worse = run.watched >= LOSSES and relative > self.worse and run.level > self.worse * run.first_loss
         soon = age >= SOON_STEPS and relative > SOON
-        late = age >= late_steps and relative > (STRONG_HEALED if self._peak > self.strong else self.stuck)
+        late = age >= late_steps and relative > self._left()
         return worse or soon or late or (age >= SOON_STEPS and run.diverging())
+
+    def _left(self) -> float:
+        """R that a run must have left behind after so much growth."""
+        if self._peak > self.strong:
+            return STRONG_HEALED
+        return HEALED if self._peak > MIDDLE and self._run.known else self.stuck
 
     def _finding(self, reading: Reading, severity: Severity) -> Finding:
         run, lr = self._run, self._run.rates
