@@ -20,13 +20,17 @@ class Doing:
 
     ``suffers`` when the loss should be below 0.9 times chance by now and isn't, or when validation is no better than
     that.
+
+    Args:
+        sure: steps after which a run that has learned nothing at all suffers (see :class:`Consequence`); 0 = as others.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, sure: int = 0) -> None:
+        self._sure = sure
         self._reset()
 
     def _reset(self) -> None:
-        self.loss = Consequence()
+        self.loss = Consequence(sure=self._sure)
         self.val = math.nan  # newest validation loss over chance
 
     def see(self, reading: Reading) -> None:

@@ -67,7 +67,8 @@ class UpdateTooLarge(Detector):
         either is passed (info). It is remembered for 300 steps or until R (``loss/relative``; where chance isn't known
         at least the loss over the first one) falls below 0.5, and becomes a warning when meanwhile R and the loss over
         the first loss are above ``worse``, R is above 1.05 after 32 steps or above ``stuck`` (0.2 after ``strong``
-        growth) after 100 (a fifth of a plan of less than 500, at least 50), or the loss is far above its best. Critical
+        growth, 0.5 after growth by 0.45 where chance is known) after 100 (a fifth of a plan of less than 500, at least
+        50), or the loss is far above its best. Critical
         when weights grew 10 times and R is above ``stuck`` so long after. Of several optimizers each is judged apart;
         where they follow losses of their own these say nothing, and ``strong`` growth alone is a warning.
 

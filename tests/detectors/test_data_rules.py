@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from lightning_diag import detectors
 from lightning_diag.detectors.base import Detector
+from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding
 from lightning_diag.reading import Facts, Reading
 from tests.detectors.class_stream import judged
@@ -151,6 +153,27 @@ def test_what_changes_with_the_run_and_its_facts() -> None:
     assert not run(detectors.DataUnnormalized(), {**far, **LEARNED}, 90, normed)
     tokens = {"class/train_support": [4000, 0, 40], "class/support": [5, 5, 5]}
     assert not run(detectors.DataClassNeverTarget(), tokens, 3, Facts(task="language-model"))
+
+
+def test_the_scale_of_inputs_is_held_against_how_the_run_does() -> None:
+    large = {"data/feature_mean": [0, 0], "data/feature_std": [50, 50], "loss/relative": 0.4, "loss/train": 1.0}
+    classes = Facts(planned_steps=100, chance_loss=2.3, task="classification", num_classes=10)
+    assert severities(run(detectors.DataUnnormalized(), large, 90, classes)) == {"info", "warning"}
+    assert severities(run(detectors.DataUnnormalized(), {**large, "loss/relative": 0.2}, 90, classes)) == {"info"}
+    assert severities(run(detectors.DataUnnormalized(), large, 14, classes)) == {"info"}
+
+
+def test_unnormalized_inputs_are_judged_by_losses_after_they_were_seen() -> None:
+    facts, detector = Facts(planned_steps=300, chance_loss=2.3), detectors.DataUnnormalized()
+    seen = {"data/feature_mean": np.zeros(2), "data/feature_std": np.full(2, 0.01)}
+    found = []
+    for step in range(1, 60):
+        values = {"loss/relative": np.float64(1.0), "data/same_label": np.float64(0.1), **(seen if step == 5 else {})}
+        with contextlib.suppress(NotMeasurable):
+            found.append(detector.update(Reading(step, 0, values, facts)))
+    told = [f for f in found if f is not None]
+    assert (told[0].step, str(told[0].severity)) == (5, "info")
+    assert next(f.step for f in told if str(f.severity) == "warning") == 30
 
 
 def test_a_class_that_was_only_not_looked_at_is_no_finding() -> None:

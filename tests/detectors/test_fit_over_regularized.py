@@ -11,9 +11,12 @@ from tests.detectors.class_stream import judged
 
 
 def run(
-    relative: float, *, dropout: float = 0.0, decay: float = 0.0, ratio: float = 1e-2, **extra: Any
-) -> list[Finding]:
-    facts = Facts(planned_steps=500, chance_loss=2.3, dropout=dropout, parameter_kind=("matrix", "vector"))
+    relative: float, *, dropout: float = 0.0, decay: float = 0.0, ratio: float = 1e-2,
+    optimizers: tuple[str, ...] = ("AdamW",), **extra: Any,
+) -> list[Finding]:  # fmt: skip
+    facts = Facts(
+        planned_steps=500, chance_loss=2.3, dropout=dropout, parameter_kind=("matrix", "vector"), optimizers=optimizers
+    )
     readings = [
         Reading(step, 0, {
             "loss/relative": np.float64(relative), "lr": np.array([1e-3]), "optimizer/weight_decay": np.array([decay]),
@@ -33,7 +36,7 @@ def test_dropout_and_decay_with_a_loss_that_stays_high() -> None:
 
 def test_neither_alone_is_told() -> None:
     assert not run(0.1, dropout=0.95)
-    assert not run(0.1, decay=10.0)
+    assert not run(0.1, decay=6.0)
     assert not run(0.8)
     assert not run(0.8, dropout=0.5, decay=0.01)
 
@@ -46,3 +49,12 @@ def test_a_network_that_fits_its_training_set_is_not_held_back() -> None:
 def test_nan_ratios_are_left_out() -> None:
     assert not run(0.8, decay=10.0, ratio=float("nan"))
     assert not run(float("nan"), dropout=0.95)
+
+
+def test_weights_that_forget_within_a_hundred_steps_are_told_at_a_lower_loss() -> None:
+    found = run(0.2, decay=10.0)  # 1 / (1e-3 * 10) = 100 steps
+    assert found[0].step == 150
+    assert "within 100 steps" in found[0].message
+    assert not run(0.2, decay=6.0)  # 167 steps
+    assert not run(0.05, decay=10.0)
+    assert not run(0.2, decay=10.0, optimizers=("Adam",))  # an L2 penalty: no such rate

@@ -39,7 +39,7 @@ def growing(per_step: float, relative: float, until: int = 60, ratio: float = 0.
 
 
 def test_growth_without_consequence_is_info_while_it_lasts() -> None:
-    found = findings(UpdateTooLarge(), stream(growing(1.04, 0.6)))
+    found = findings(UpdateTooLarge(), stream(growing(1.04, 0.4)))
     assert {f.severity for f in found} == {Severity.INFO}
     assert found[0].last_step == 22
     assert set(found[0].where) <= {"body.0.weight", "body.1.weight", "head.weight"}
@@ -73,6 +73,11 @@ def test_growth_of_more_than_five_times_needs_more_to_be_forgotten() -> None:
     assert first(findings(UpdateTooLarge(), stream(growing(1.08, 0.1))), Severity.WARNING) is None
 
 
+def test_growth_by_three_leaves_half_of_chance_behind() -> None:
+    assert first(findings(UpdateTooLarge(), stream(growing(1.04, 0.6))), Severity.WARNING) == 122
+    assert first(findings(UpdateTooLarge(), stream(growing(1.03, 0.6))), Severity.WARNING) is None
+
+
 def test_far_above_its_best_is_a_warning() -> None:
     def make(step: int, rng: np.random.Generator) -> Values:
         made = growing(1.04, 0.8)(step, rng)
@@ -89,14 +94,14 @@ def test_healed_is_forgotten() -> None:
 @pytest.mark.parametrize(("relative", "worse"), [(0.3, 150), (0.6, 400)])
 def test_what_comes_after_it_healed_or_long_after_it_is_another_matter(relative: float, worse: int) -> None:
     def make(step: int, rng: np.random.Generator) -> Values:
-        return growing(1.04, relative if step < worse else 1.3)(step, rng)
+        return growing(1.03, relative if step < worse else 1.3)(step, rng)
 
     assert first(findings(UpdateTooLarge(), stream(make, range(1, 600))), Severity.WARNING) is None
 
 
 def test_what_comes_soon_after_is_not() -> None:
     def make(step: int, rng: np.random.Generator) -> Values:
-        return growing(1.04, 0.6 if step < 150 else 1.3)(step, rng)
+        return growing(1.03, 0.6 if step < 150 else 1.3)(step, rng)
 
     assert first(findings(UpdateTooLarge(), stream(make, range(1, 600))), Severity.WARNING) == 150
 
