@@ -56,9 +56,10 @@ class DataUnnormalized(Detector):
 
     Fires when:
         a warning for an offset, or a scale with the loss or validation at no better than 0.9 times chance, or one that
-        is too large with three classes or more and the loss above 0.3 times chance after 0.15 of the plan (with 30 and
-        100, harmed trainings had 0.35 and more there, the others 0.25 at most); info for a scale alone, for columns and for targets. Behind a normalization or embedding among the first two layers, inputs
-        are judged only beyond ``far`` with the loss or validation at no better than 0.9 times chance.
+        is too large with three classes or more and the loss above 0.3 times chance after 0.15 of the plan (at 30 and
+        100, harmed trainings had 0.35 and more there, the others 0.25 at most). Info for a scale alone, for columns and
+        for targets. Behind a normalization or embedding among the first two layers, inputs are judged only beyond
+        ``far`` with the loss or validation at no better than 0.9 times chance.
 
     False alarms:
         Counts and standardized data with few large values. Measured: `benchmarks/results/data_rules.md`.

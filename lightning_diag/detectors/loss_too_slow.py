@@ -35,7 +35,8 @@ class LossTooSlow(Detector):
         behind it by then.
 
     Reads:
-        ``loss/relative`` at every step, ``loss/level``, ``loss/val`` after each validation pass, ``lr``.
+        ``loss/relative`` at every step, ``loss/level``, ``loss/val`` and ``accuracy/val`` after each validation pass,
+        ``lr``.
 
     Args:
         limit: R at half of the plan from which it is high; higher = fires on fewer runs. Default 0.5 (the slowest
@@ -51,7 +52,9 @@ class LossTooSlow(Detector):
 
     False alarms:
         A loss that falls in a straight line by nature. Not judged where chance isn't known, after a long warm-up, with
-        a decayed learning rate or without a plan. Measured: `docs/accuracy.md`.
+        a decayed learning rate or without a plan, nor where a classifier's loss is the squared error and
+        validation is right on more than halfway from chance to all: such a loss falls when accuracy has long risen.
+        Measured: `docs/accuracy.md`.
 
     Cost:
         1 µs a step.
@@ -99,6 +102,7 @@ class LossTooSlow(Detector):
         self._rates = LrWatch()
         self._train = [math.nan, math.nan]  # R at a quarter, and now
         self._val = [math.nan, math.nan]
+        self._accuracy = 0.0  # of the newest validation
         self._done = False
 
     def update(self, reading: Reading) -> Finding | None:
@@ -110,12 +114,15 @@ class LossTooSlow(Detector):
         if self._done or progress > OVER:
             return None
         self._take(reading, progress)
+        self._accuracy = reading.values.get("accuracy/val", self._accuracy)
         if progress < HALF:
             raise NotMeasurable("judged at half of the plan")
         if not math.isnan(self._val[0]) and reading.stage != "validation":
             return None
         self._done = True
         self._refuse(reading, planned)
+        if self._right(reading):
+            return None
         limit = of_task(reading, self.limit, self.numbers, self.language)
         curves = [self._train] if math.isnan(self._val[0]) else [self._train, self._val]
         if any(math.isnan(curve[0]) for curve in curves):
@@ -134,6 +141,12 @@ class LossTooSlow(Detector):
             _note(self._train, unit.relative(float(values["loss/relative"]) * unit.chance), progress)
         if "loss/val" in values and unit.known:
             _note(self._val, unit.relative(float(values["loss/val"])), progress)
+
+    def _right(self, reading: Reading) -> bool:
+        """Whether squared errors hide that more than half of what accuracy can gain is there."""
+        classes = reading.facts.num_classes
+        squares = reading.facts.loss_kind == "mse (one-hot)" and classes is not None
+        return squares and self._accuracy > 0.5 * (1 + 1 / classes)
 
     def _refuse(self, reading: Reading, planned: int) -> None:
         if reading.facts.chance_loss is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ def run(
     rate: Callable[[float], float] = lambda p: 1.0,
     val: bool = True,
     detector: LossTooSlow | None = None,
+    accuracy: float | None = None,
 ) -> list[Finding]:
     found, rule = [], detector or LossTooSlow()
     for step in range(start, 1001):
@@ -30,7 +32,8 @@ def run(
         readings = [Reading(step, 0, {"loss/relative": np.float64(curve(p)), "lr": np.array([rate(p)])}, facts)]
         if val and step % 80 == 0:
             loss = np.float64(curve(p) * (facts.chance_loss or 1.0))
-            readings.append(Reading(step, 0, {"loss/val": loss}, facts, stage="validation"))
+            right = {} if accuracy is None else {"accuracy/val": np.float64(accuracy)}
+            readings.append(Reading(step, 0, {"loss/val": loss, **right}, facts, stage="validation"))
         for reading in readings:
             try:
                 said = rule.update(reading)
@@ -100,3 +103,10 @@ def test_a_resumed_run_is_judged_as_one() -> None:
 def test_arguments_are_checked(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         LossTooSlow(**{name: -1})
+
+
+def test_squared_errors_of_a_classifier_that_is_mostly_right_are_no_sign() -> None:
+    squares = replace(CLASSES, loss_kind="mse (one-hot)")
+    assert not run(lambda p: 1 - 0.7 * p, squares, accuracy=0.7)
+    assert run(lambda p: 1 - 0.7 * p, squares, accuracy=0.5)
+    assert run(lambda p: 1 - 0.7 * p, replace(CLASSES, loss_kind="cross-entropy"), accuracy=0.7)
