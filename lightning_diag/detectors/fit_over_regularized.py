@@ -29,9 +29,9 @@ class FitOverRegularized(Detector):
         takes away over all it changes), above ``decay`` for ``window`` samples. Dropout: the largest rate of the model
         at least ``dropout``. Either with ``R = loss / chance > limit`` after ``share`` of the plan, a validation
         accuracy (if any) not below the training accuracy by more than 0.1, and no overfitting. Memory: weights which
-        decay to 1/e within ``1 / (lr * weight_decay) < memory`` steps, ``window`` samples in a row, average over too few
-        batches: then R above 0.1 (0.45 for a language model) is high. Not for Adam with an L2 penalty, whose decay is
-        no such rate.
+        decay to 1/e within ``1 / (lr * weight_decay) < memory`` steps, ``window`` samples in a row, average over too
+        few batches: then R above 0.1 (0.45 for a language model) is high. Not for Adam with an L2 penalty, whose decay
+        is no such rate.
 
     Reads:
         ``optimizer/weight_decay lr update/parameter_ratio``, ``loss/relative``, accuracies.

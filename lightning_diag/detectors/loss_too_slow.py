@@ -144,9 +144,8 @@ class LossTooSlow(Detector):
 
     def _right(self, reading: Reading) -> bool:
         """Whether squared errors hide that more than half of what accuracy can gain is there."""
-        classes = reading.facts.num_classes
-        squares = reading.facts.loss_kind == "mse (one-hot)" and classes is not None
-        return squares and self._accuracy > 0.5 * (1 + 1 / classes)
+        classes = reading.facts.num_classes or 1
+        return reading.facts.loss_kind == "mse (one-hot)" and self._accuracy > 0.5 * (1 + 1 / classes)
 
     def _refuse(self, reading: Reading, planned: int) -> None:
         if reading.facts.chance_loss is None:
