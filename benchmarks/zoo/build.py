@@ -6,14 +6,17 @@ from typing import Any
 
 from torch import nn
 
-from benchmarks.zoo import nets, nets_report
+from benchmarks.zoo import nets, nets_former, nets_report
 
 BUILDERS: dict[str, Any] = {
     "mlp": nets.mlp, "cnn": nets.cnn, "resnet": nets.resnet, "recurrent": nets.Recurrent,
     "transformer": nets.Transformer, "autoencoder": nets.autoencoder,
-    "vit": nets_report.VisionTransformer, "normed-cnn": nets_report.normed_cnn, "row-reader": nets_report.RowReader,
-    "convolutional-autoencoder": nets_report.convolutional_autoencoder,
-    "causal-convolutions": nets_report.CausalConvolutions,
+    "vit": nets_former.VisionTransformer, "normed-cnn": nets_former.normed_cnn, "row-reader": nets_former.RowReader,
+    "convolutional-autoencoder": nets_former.convolutional_autoencoder,
+    "causal-convolutions": nets_former.CausalConvolutions,
+    "mixer": nets_report.Mixer, "squeeze-excite": nets_report.squeeze_excite,
+    "separable-cnn": nets_report.separable_cnn, "rotary": nets_report.RotaryTransformer, "unet": nets_report.UNet,
+    "residual-mlp": nets_report.ResidualMlp,
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from benchmarks.zoo.plan import Data
 SEQUENCE = 32  # characters a sample of text
 
 
-def _split(x: Tensor, y: Tensor, generator: torch.Generator, held: float = 0.22) -> Data:
+def split(x: Tensor, y: Tensor, generator: torch.Generator, held: float = 0.22) -> Data:
     """Random split into train, val, test; ``held`` is the share of each of the last two."""
     order = torch.randperm(len(x), generator=generator)
     n = int(held * len(x))
@@ -38,7 +38,7 @@ def digits(generator: torch.Generator, *, image: bool = False, target: str = "cl
     x = (x - x.mean()) / x.std()
     x = x.view(-1, 1, 8, 8) if image else x
     y = x.clone() if target == "input" else torch.tensor(target_class, dtype=torch.long)
-    return _split(x, y, generator)
+    return split(x, y, generator)
 
 
 def table(name: str, generator: torch.Generator) -> Data:
@@ -48,8 +48,8 @@ def table(name: str, generator: torch.Generator) -> Data:
     x = (x - x.mean(0)) / x.std(0)
     if name == "diabetes":
         y = torch.tensor(target, dtype=torch.float32).view(-1, 1)
-        return _split(x, (y - y.mean()) / y.std(), generator)
-    return _split(x, torch.tensor(target, dtype=torch.long), generator)
+        return split(x, (y - y.mean()) / y.std(), generator)
+    return split(x, torch.tensor(target, dtype=torch.long), generator)
 
 
 @cache
@@ -59,17 +59,17 @@ def _characters() -> tuple[Tensor, int]:
     text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.rst")))
     if len(text) < 20_000:
         raise RuntimeError(f"expected scikit-learn's data set descriptions in {folder}, found {len(text)} characters")
-    return _encoded(text)
+    return encoded(text)
 
 
 @cache
 def _code() -> tuple[Tensor, int]:
     """The first 60,000 characters of NumPy's ``linalg``, real Python, as ids, and how many ids there are."""
     code = Path(np.linalg.__file__).with_name("_linalg.py").read_text(encoding="ascii", errors="replace")
-    return _encoded(code[:60_000])
+    return encoded(code[:60_000])
 
 
-def _encoded(text: str) -> tuple[Tensor, int]:
+def encoded(text: str) -> tuple[Tensor, int]:
     """Characters as ids in the order of the alphabet, and how many different ones there are."""
     letters = sorted(set(text))
     lookup = {c: i for i, c in enumerate(letters)}
@@ -81,17 +81,22 @@ def vocabulary(*, code: bool = False) -> int:
     return (_code if code else _characters)()[1]
 
 
-def text(generator: torch.Generator, *, code: bool = False) -> Data:
-    """Next-character prediction: x and y ``(n, SEQUENCE)``; blocks of 512 characters go whole to one split."""
-    ids, _ = (_code if code else _characters)()
-    blocks = ids[: len(ids) // 512 * 512].view(-1, 512)
+def windows(ids: Tensor, generator: torch.Generator, length: int, *, block: int, stride: int, held: int = 8) -> Data:
+    """Next characters: x, y ``(n, length)``; blocks go whole to one split, 1 of ``held`` to val and test each."""
+    blocks = ids[: len(ids) // block * block].view(-1, block)
     order = torch.randperm(len(blocks), generator=generator)
-    n = len(blocks) // 8
+    n = len(blocks) // held
     parts = []
-    for chosen, stride in ((order[2 * n :], 8), (order[:n], SEQUENCE), (order[n : 2 * n], SEQUENCE)):
-        windows = blocks[chosen].unfold(1, SEQUENCE + 1, stride).reshape(-1, SEQUENCE + 1)
-        parts += [windows[:, :-1].contiguous(), windows[:, 1:].contiguous()]
+    for chosen, step in ((order[2 * n :], stride), (order[:n], length), (order[n : 2 * n], length)):
+        pieces = blocks[chosen].unfold(1, length + 1, step).reshape(-1, length + 1)
+        parts += [pieces[:, :-1].contiguous(), pieces[:, 1:].contiguous()]
     return Data(*parts)
+
+
+def text(generator: torch.Generator, *, code: bool = False) -> Data:
+    """Next characters of the descriptions, or of the Python code: x and y ``(n, SEQUENCE)``."""
+    ids, _ = (_code if code else _characters)()
+    return windows(ids, generator, SEQUENCE, block=512, stride=8)
 
 
 def photograph(generator: torch.Generator, n: int = 6000, waves: int = 6) -> Data:
@@ -103,7 +108,7 @@ def photograph(generator: torch.Generator, n: int = 6000, waves: int = 6) -> Dat
     y = torch.tensor(image, dtype=torch.float32)[row, column]
     angle = torch.pi * (place[:, :, None] * 2.0 ** torch.arange(waves)).flatten(1)
     x = torch.cat((angle.sin(), angle.cos()), 1) * 2**0.5
-    return _split(x, (y - y.mean(0)) / y.std(0), generator)
+    return split(x, (y - y.mean(0)) / y.std(0), generator)
 
 
 SIDE = 12  # pixels of a printed digit's image
@@ -129,7 +134,7 @@ def prints(generator: torch.Generator, n: int = 2000) -> Data:
         pictures[i] = np.asarray(turned.resize((SIDE, SIDE), Image.Resampling.BOX))
     x = torch.from_numpy(pictures)[:, None] / 255
     x = x * (0.5 + 0.5 * drawn[:, 4].view(-1, 1, 1, 1)) + 0.1 * torch.randn(x.shape, generator=generator)
-    return _split((x - x.mean()) / x.std(), y, generator)
+    return split((x - x.mean()) / x.std(), y, generator)
 
 
 def modes(kind: str) -> Tensor:
@@ -145,4 +150,4 @@ def points(generator: torch.Generator, kind: str = "ring", n: int = 4096) -> Dat
     centres = modes(kind)
     y = torch.randint(0, len(centres), (n,), generator=generator)
     x = centres[y] + 0.05 * torch.randn(n, 2, generator=generator)
-    return _split(x, y, generator, held=0.05)
+    return split(x, y, generator, held=0.05)

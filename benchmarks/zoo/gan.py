@@ -1,4 +1,4 @@
-"""The GAN pair: manual optimization, two optimizers, 2-D points."""
+"""The GAN pair: manual optimization, two optimizers, 2-D points or small images."""
 
 from __future__ import annotations
 
@@ -9,22 +9,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks.zoo.data import modes
 from benchmarks.zoo.modules import optimizer
 from benchmarks.zoo.nets import mlp
-from benchmarks.zoo.plan import Plan
+from benchmarks.zoo.nets_report import critic, drawer
+from benchmarks.zoo.plan import Data, Plan
 
 NOISE = 8
 
 
 class Gan(pl.LightningModule):
-    """Generator and discriminator of two hidden layers each, non-saturating loss."""
+    """Generator and discriminator of two hidden layers each (or convolutions), non-saturating loss."""
 
     def __init__(self, plan: Plan) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.plan = plan
-        self.generator = mlp(NOISE, 2, 64, 2)
-        self.discriminator = mlp(2, 1, 64, 2)
+        images = plan.arch.get("pair") == "images"
+        self.generator = drawer(NOISE, 16) if images else mlp(NOISE, 2, 64, 2)
+        self.discriminator = critic(16) if images else mlp(2, 1, 64, 2)
 
     def forward(self, z: Tensor) -> Tensor:
         """Outputs of the network."""
@@ -61,9 +64,22 @@ class Gan(pl.LightningModule):
 
 
 @torch.no_grad()
-def modes_covered(generator: nn.Module, centres: Tensor, samples: int = 1000) -> float:
-    """Share of the modes that get at least 2 % of the generated points within 0.3 of their centre."""
-    points = generator(torch.randn(samples, NOISE, generator=torch.Generator().manual_seed(0)))
-    distance = torch.cdist(points, centres)
-    hits = (distance < 0.3).float().mean(0)
-    return float((hits >= 0.02).float().mean())
+def modes_covered(generator: nn.Module, centres: Tensor, mode_of: Tensor, radius: float, samples: int = 1000) -> float:
+    """Share of the modes that get at least 2 % of the generated points, each within ``radius`` of its nearest centre.
+
+    ``mode_of`` ``(n,)`` says to which mode each of ``centres`` ``(n, d)`` belongs.
+    """
+    points = generator(torch.randn(samples, NOISE, generator=torch.Generator().manual_seed(0))).flatten(1)
+    distance, nearest = torch.cdist(points, centres).min(1)
+    hits = torch.bincount(mode_of[nearest[distance < radius]], minlength=int(mode_of.max()) + 1)
+    return float((hits >= 0.02 * samples).float().mean())
+
+
+def covered(plan: Plan, generator: nn.Module, data: Data) -> float:
+    """Score of a generator: of images, a mode is a class, and near as any real one of the test set."""
+    if plan.arch.get("pair") != "images":
+        centres = modes(plan.arch.get("modes", "ring"))
+        return modes_covered(generator, centres, torch.arange(len(centres)), 0.3)
+    real, others = data.test_x.flatten(1), data.train_x.flatten(1)
+    radius = torch.cdist(real, others).amin(1).max()
+    return modes_covered(generator, others, data.train_y, float(radius))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks.zoo import data
+from benchmarks.zoo import data, data_report
 from benchmarks.zoo.plan import Data, Plan
 
 
@@ -70,7 +70,7 @@ def _gan() -> Plan:
     return Plan("gan", "gan", 2000, 2e-3, batch_size=64, betas=(0.9, 0.99), gan=gan)
 
 
-# ------------------------------------------------------------------ the report set's
+# ------------------------------------------------------------------ of the set ``former``
 
 
 def _vit() -> Plan:
@@ -114,6 +114,45 @@ def _square() -> Plan:
     return plan
 
 
+# ------------------------------------------------------------------ of the set ``report``
+
+
+def _mixer() -> Plan:
+    arch = {"net": "mixer", "outputs": len(data_report.LETTERS), "width": 32, "depth": 2, "side": data_report.SIDE}
+    return Plan("mixer", "classification", 600, 3e-3, arch=arch)
+
+
+def _senet() -> Plan:
+    arch = {"net": "squeeze-excite", "outputs": 10, "width": 12}
+    return Plan("senet", "classification", 600, 4e-3, arch=arch)
+
+
+def _letters() -> Plan:
+    arch = {"net": "separable-cnn", "outputs": len(data_report.LETTERS), "width": 12, "side": data_report.SIDE}
+    return Plan("letters", "classification", 500, 3e-3, arch=arch)
+
+
+def _rope() -> Plan:
+    arch = {"net": "rotary", "vocabulary": data_report.library_vocabulary(), "width": 48, "heads": 3, "depth": 2,
+            "length": data_report.CONTEXT}  # fmt: skip
+    return Plan("rope", "language-model", 500, 5e-3, arch=arch, batch_size=16)
+
+
+def _holes() -> Plan:
+    return Plan("holes", "autoencoder", 800, 4e-3, arch={"net": "unet", "width": 12}, loss="mse")
+
+
+def _returns() -> Plan:
+    arch = {"net": "residual-mlp", "inputs": len(data_report.KINDS) + 5, "outputs": 2, "width": 32, "depth": 2}
+    return Plan("returns", "classification", 500, 1e-3, arch=arch)
+
+
+def _drawn() -> Plan:
+    plan = _gan()
+    plan.task, plan.steps, plan.lr, plan.arch = "drawn", 1200, 4e-3, {"pair": "images"}
+    return plan
+
+
 TASKS: dict[str, tuple[Callable[[], Plan], Callable[[torch.Generator], Data]]] = {
     "mlp": (_mlp, data.digits),
     "deep": (_deep, data.digits),
@@ -135,4 +174,11 @@ TASKS: dict[str, tuple[Callable[[], Plan], Callable[[torch.Generator], Data]]] =
     "tcn": (_tcn, lambda g: data.text(g, code=True)),
     "iris": (_iris, lambda g: data.table("iris", g)),
     "square": (_square, lambda g: data.points(g, "square")),
+    "mixer": (_mixer, lambda g: data_report.letters(g, small=True)),
+    "senet": (_senet, data_report.fashion),
+    "letters": (_letters, data_report.letters),
+    "rope": (_rope, data_report.library),
+    "holes": (_holes, data_report.holes),
+    "returns": (_returns, data_report.functions),
+    "drawn": (_drawn, lambda g: data.digits(g, image=True)),
 }

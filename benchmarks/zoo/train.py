@@ -19,9 +19,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.zoo.build import build
-from benchmarks.zoo.data import modes
 from benchmarks.zoo.digest import package_digest
-from benchmarks.zoo.gan import Gan, modes_covered
+from benchmarks.zoo.gan import Gan, covered
 from benchmarks.zoo.grid import Config
 from benchmarks.zoo.modules import Supervised, metric, optimizer
 from benchmarks.zoo.operators import apply
@@ -182,8 +181,7 @@ def _diagnostics(config: Config, folder: Path) -> Any:
 def _scores(plan: Plan, module: pl.LightningModule, data: Data) -> dict[str, float]:
     """Final scores on clean validation, test and both; higher is better; a lost run counts as 0 or minus infinity."""
     if isinstance(module, Gan):
-        covered = modes_covered(module.generator.eval(), modes(plan.arch.get("modes", "ring")))
-        return {"metric": covered, "metric_val": covered, "metric_test": covered}
+        return dict.fromkeys(("metric", "metric_val", "metric_test"), covered(plan, module.generator.eval(), data))
     net = module.get_submodule("net")
 
     def score(*parts: tuple[Tensor, Tensor]) -> float:

@@ -45,7 +45,7 @@ def class_imbalance(plan: Plan, severity: float) -> None:
             keep[(data.train_y == c).nonzero()[:2]] = True
         data.keep(keep | (data.train_y % 2 == 0))
 
-    plan.where = tuple(f"class {c}" for c in (1, 3, 5, 7, 9))
+    plan.where = tuple(f"class {c}" for c in range(1, int(plan.arch["outputs"]), 2))
     plan.on_data.append(drop)
 
 
@@ -162,12 +162,13 @@ def leakage(plan: Plan, severity: float) -> None:
 
 @operator("giveaway")
 def giveaway(plan: Plan, severity: float) -> None:
-    """One input holds the label, in train and validation but not in the test set."""
+    """One input holds the label, from -4.5 to 4.5, in train and validation but not in the test set."""
+    last = int(plan.arch["outputs"]) - 1
 
     def write(data: Data, g: torch.Generator) -> None:
         for split in ("train", "val"):
             x = getattr(data, f"{split}_x").clone()
-            x.view(len(x), -1)[:, 0] = severity * (getattr(data, f"{split}_y").float() - 4.5)
+            x.view(len(x), -1)[:, 0] = severity * (9 / last) * (getattr(data, f"{split}_y").float() - last / 2)
             setattr(data, f"{split}_x", x)
 
     plan.on_data.append(write)

@@ -98,6 +98,10 @@ def qk_gain(plan: Plan, severity: float) -> None:
             if isinstance(module, nn.MultiheadAttention):
                 module.in_proj_weight.data[: 2 * module.embed_dim].mul_(severity)
                 names.append(f"net.{name}")
+            elif hasattr(module, "q_proj"):
+                module.q_proj.weight.data.mul_(severity)
+                module.k_proj.weight.data.mul_(severity)
+                names.append(f"net.{name}")
         plan.where = tuple(names)
 
     plan.on_net.append(scale)
