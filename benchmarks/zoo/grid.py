@@ -19,6 +19,7 @@ LIKE = {
     "report": {"mixer": "res", "senet": "res", "letters": "cnn", "rope": "tfm", "holes": "ae", "returns": "bc",
                "drawn": "gan"},
 }  # fmt: skip
+HALVES = ("mixer", "senet")  # in the same rows: each takes every other severity of a fault
 # The first are watched. Of ``former`` 30 to 32 were its first look, and say since what does harm.
 SEEDS = {"dev": (0, 1, 2), "seen": (20, 21, 22), "former": (33, 34, 35, 30, 31, 32), "report": (40, 41, 42)}
 # seeds of the controls that are watched: many clean runs count
@@ -192,7 +193,7 @@ def groups(which: str) -> list[tuple[str, str, float]]:
 
     ``dev`` holds the first severities of the development tasks; ``seen`` the others of those, every severity of the
     tasks that are not for development, and each plain healthy run; ``former`` every severity of the tasks of its own;
-    ``report`` of its own all of the controls and the first of the faults.
+    ``report`` of its own all of the controls and the first severities of the faults.
     """
     if which not in SEEDS:
         raise ValueError(f"set must be one of {sorted(SEEDS)}, got {which!r}")
@@ -200,8 +201,10 @@ def groups(which: str) -> list[tuple[str, str, float]]:
     for name, (tasks, seen, unseen) in _rows():
         if which in LIKE:
             chosen = [task for task, like in LIKE[which].items() if like in tasks or task in tasks]
-            severities = seen if which == "report" and name in FAULTS else (*seen, *unseen)
-            found += [(task, name, float(s)) for task in chosen for s in severities]
+            for task in chosen:
+                rungs = (seen[HALVES.index(task) :: 2] or seen) if task in HALVES else seen
+                whole = which == "former" or name in CONTROLS
+                found += [(task, name, float(s)) for s in ((*seen, *unseen) if whole else rungs)]
             continue
         for task in tasks:
             if any(task in own for own in LIKE.values()):
