@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from functools import lru_cache
 from typing import NamedTuple
@@ -61,6 +62,11 @@ def _matrices(kinds: tuple[str, ...], held: tuple[bool, ...]) -> NDArray[np.intp
 def sizes(numel: tuple[int, ...]) -> Value:
     """Return the numbers of elements as an array (cached: a tuple of 1,000 costs more to convert than to judge)."""
     return np.array(numel, dtype=np.float64)
+
+
+def usual(numel: tuple[int, ...]) -> Value:
+    """Return the norms that the default initialization, uniform within ``1 / sqrt(fan in)``, gives square matrices."""
+    return sizes(numel) ** 0.25 / math.sqrt(3)
 
 
 def arrays(reading: Reading, *signals: str) -> list[Value]:

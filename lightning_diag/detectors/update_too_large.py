@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lightning_diag.detectors._arguments import number
 from lightning_diag.detectors._consequence import Consequence
 from lightning_diag.detectors._growth import Growth
-from lightning_diag.detectors._parameters import arrays, matrices, named, sizes
+from lightning_diag.detectors._parameters import arrays, matrices, named, usual
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -234,9 +234,9 @@ def _late(planned_steps: int | None) -> float:
 
 
 def _usual(reading: Reading, count: int) -> Value:
-    """Norms that the default initialization, uniform within ``1 / sqrt(fan in)``, gives square matrices, ``(P,)``."""
+    """The default initialization's norms ``(P,)``; 0 where the parameters' sizes are not known."""
     numel = reading.facts.parameter_numel
-    return sizes(numel) ** 0.25 / math.sqrt(3) if len(numel) == count else np.zeros(count)
+    return usual(numel) if len(numel) == count else np.zeros(count)
 
 
 def _median(values: Value) -> float:

@@ -80,3 +80,64 @@ def test_a_resumed_run_says_the_same() -> None:
 def test_arguments_are_checked() -> None:
     with pytest.raises(ConfigurationError, match="ratio must be"):
         UpdateUnequal(ratio=0.5)
+
+
+NETS = ("generator", "critic")
+NAMES = {
+    "optimizer": NETS,
+    "parameter": tuple(f"net.{net}.{i}.weight" for net in NETS for i in (0, 2)),
+    "module": tuple(f"net.{net}.{i}" for net in NETS for i in (1, 3)),
+}
+TWO = Facts(
+    optimizers=("Adam", "Adam"), shared_loss=False, names=NAMES, parameter_kind=("matrix",) * 4,
+    parameter_numel=(4096,) * 4, parameter_optimizer=(0, 0, 1, 1), in_optimizer=(True,) * 4,
+)  # fmt: skip
+
+
+def young(far: tuple[float, float], dead: tuple[float, ...], facts: Facts = TWO, size: float = 4.0) -> list[Reading]:
+    """Weights that go so far within 30 steps, over their size, and stay there; units are dead from step 20 on."""
+    made = []
+    for step in range(1, 120):
+        values = {
+            "update/optimizer_ratio": np.array([1e-2, 2e-3]),
+            "weight/parameter_norm": np.full(4, size),
+            "weight/distance": np.repeat(far, 2) * size * min(step / 30, 1),
+        }
+        if step >= 20:
+            values["activation/dead_frac"] = np.array(dead)
+        made.append(Reading(step, 0, values, facts))
+    return made
+
+
+def test_one_that_replaced_its_weights_and_killed_its_units_is_named_with_them() -> None:
+    ((step, found),) = watched(young((0.95, 0.2), (0.1, 0.6, 0.0, 0.1)))
+    assert step == 25 and found.severity == Severity.WARNING and found.where == ("generator", "net.generator.3")
+    assert "generator moved its weights by 0.79 of their size" in found.message
+    assert "critic by 0.17, and 60 % of the units of net.generator.3 are dead" in found.message
+    assert diagnose([found]).causes[0].name == "unequal-optimizers"
+
+
+def test_neither_half_of_it_is_enough() -> None:
+    assert watched(young((0.95, 0.2), (0.1, 0.25, 0.5, 0.6))) == []  # the other's units are dead
+    assert watched(young((0.65, 0.2), (0.9, 0.9, 0.0, 0.0))) == []
+    assert watched(young((0.95, 0.6), (0.9, 0.9, 0.0, 0.0))) == []  # both are as fast
+    assert watched(young((0.95, 0.2), (NAN,) * 4)) == []  # nothing that can die
+
+
+def test_small_initial_weights_have_to_move() -> None:
+    assert watched(young((0.95, 0.2), (0.1, 0.6, 0.0, 0.1), size=1.0)) == []
+
+
+def test_weights_that_go_far_later_are_left_alone_and_so_is_one_module_for_all() -> None:
+    late = [
+        Reading(step, 0, {**reading.values, "weight/distance": np.array([0.08, 0.08, 0.01, 0.01]) * step}, TWO)
+        for step, reading in enumerate(young((0.0, 0.0), (0.9,) * 4), 1)
+    ]
+    assert watched(late) == []
+    one = {**NAMES, "parameter": tuple(f"{net}.weight" for net in "abcd")}
+    assert watched(young((0.95, 0.2), (0.9,) * 4, facts=TWO.merged({"names": one}))) == []
+
+
+def test_a_resumed_run_says_the_same_of_weights_that_were_replaced() -> None:
+    readings = young((0.95, 0.2), (0.1, 0.6, 0.0, 0.1))
+    assert resumed(UpdateUnequal, readings, 22) == watched(readings)
