@@ -10,6 +10,7 @@ from lightning_diag.finding import Finding
 ROOTED = 1.5  # weight of a symptom for the cause that is given
 HINTED = 0.5  # weight of a note, over that of a warning
 EXPLAINED = 0.3  # weight of evidence that a rival, seen no later, explains
+START_STEPS = 2  # a finding that came later was not there before training began
 SLACK_STEPS = 200  # a symptom may be seen this much before its cause: detectors differ in how long they look
 
 
@@ -30,7 +31,10 @@ def points(pattern: Pattern, left: Left, notes: Notes) -> Mapping[str, float]:
     given = any(rule in left or (rule in notes and notes[rule].status != "resolved") for rule in pattern.given)
     first = min((f.first_step for f in left.values()), default=-1)
     given = given or any(rule in notes and notes[rule].first_step <= first for rule in pattern.noted)
-    return {**dict.fromkeys(_explains(pattern), ROOTED), **pattern.points} if given else pattern.points
+    weights = {**dict.fromkeys(_explains(pattern), ROOTED), **pattern.points} if given else pattern.points
+    found = {**notes, **left}
+    later = {r: w for r, w in pattern.later.items() if r in found and found[r].first_step > START_STEPS}
+    return {**weights, **later} if later else weights
 
 
 def _explains(pattern: Pattern) -> tuple[str, ...]:

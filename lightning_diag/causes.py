@@ -6,7 +6,7 @@ The first row outranks all others when it came first: from a value that isn't fi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Pattern:
         given: findings, of any severity, of which one makes all it explains point to it: what is odd from the first
             step on is the root.
         noted: the same for notes that came before everything that is left: what they tell of is over soon.
+        later: rule -> weight in place of that in ``points`` when it was not there at the start: training made it so.
         harmless: whether a training it is in goes on as well as without: none of :data:`CONSEQUENCES` follows from it.
         experiment: the smallest experiment that tells it from its nearest rival.
     """
@@ -32,6 +33,7 @@ class Pattern:
     experiment: str
     given: tuple[str, ...] = ()
     noted: tuple[str, ...] = ()
+    later: Mapping[str, float] = field(default_factory=dict)
     harmless: bool = False
 
 
@@ -135,6 +137,7 @@ CAUSES: tuple[Pattern, ...] = (
         (*_NUMERIC, "activations/attention-collapsed", "updates/unequal"),
         "repeat the first 200 steps with a tenth of the learning rate: if the loss falls now, that was it",
         noted=("updates/too-large",),
+        later={"activations/attention-collapsed": 1.5},
     ),
     Pattern(
         "unequal-optimizers",
@@ -182,6 +185,7 @@ CAUSES: tuple[Pattern, ...] = (
         ("loss/not-learning", "loss/plateau", "fit/underfitting", "gradients/vanishing"),
         "normalize queries and keys (QK norm) and train 200 steps: if the loss falls, the logits were too large; if "
         "not, lower the learning rate",
+        later={"activations/attention-collapsed": 1.0},
     ),
     Pattern(
         "vanishing-gradient",

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from lightning_diag.detectors._arguments import number, whole
-from lightning_diag.detectors._consequence import SURE_STEPS, Consequence
+from lightning_diag.detectors._consequence import EARLY_SHARE, HALF_TIMES, SURE_STEPS, Consequence
 from lightning_diag.detectors._parameters import Place, listed, places, sizes, where
 from lightning_diag.detectors._streak import Mask, Streak, least_steps
 from lightning_diag.detectors._words import percent
@@ -45,7 +45,8 @@ class GradientUnreached(Detector):
         any such parameter exists (info): published models carry heads that are never called, and probing a body that no
         optimizer holds is common. A warning when R > ``stuck`` after 2 % of the plan (60 to 1,000 steps, 30 when
         R > 0.985 with more than a fifth of the elements, 200 without a plan), or R > 0.5 with more than ``share`` of
-        the elements untrained. Never critical.
+        the elements untrained. Where it is the first layer alone, with at most a fifth of the elements, only at three
+        times as many steps: what comes after learns from random features nearly as well. Never critical.
 
     False alarms:
         No warning in any of the 165 healthy and harmless trainings of ``benchmarks/results/gradient_rules.md``; info
@@ -76,7 +77,9 @@ class GradientUnreached(Detector):
 
     References:
         PyTorch documentation, ``DistributedDataParallel(find_unused_parameters)``; Lightning issue #17212 (which
-        parameters were unused?); TheDeepChecker, TOSEM 2022, untrained parameters.
+        parameters were unused?); TheDeepChecker, TOSEM 2022, untrained parameters; Rosenfeld & Tsotsos, Intriguing
+        properties of randomly weighted networks, 2019 (arXiv:1802.00844); Chen et al., MoCo v3, ICCV 2021
+        (arXiv:2104.02057): a frozen patch projection does no harm.
     """
 
     rule: ClassVar[str] = "gradients/unreached"
@@ -132,6 +135,8 @@ class GradientUnreached(Detector):
         share = float(weights[mask].sum() / max(weights.sum(), 1.0))
         run = self._run
         suffers = run.untrained(self.stuck, share, self.share)
+        if share <= EARLY_SHARE and _at_the_input(reading, mask):
+            suffers = suffers and run.watched >= HALF_TIMES * run.patience_steps
         streak = self._orphan if orphan.any() else self._missing
         since = streak.first(orphan if orphan.any() else mask)
         why = "belong to no optimizer and never change" if orphan.any() else "have got no gradient"
@@ -155,6 +160,13 @@ class GradientUnreached(Detector):
             advice=_advice(found, bool(orphan.any())),
             step=since,
         )
+
+
+def _at_the_input(reading: Reading, mask: Mask) -> bool:
+    """Whether nothing but the first weight (and what stands before the second) is concerned."""
+    kinds = reading.facts.parameter_kind
+    weights = [i for i, kind in enumerate(kinds) if kind in ("matrix", "embedding")]
+    return len(kinds) == len(mask) and len(weights) > 1 and not mask[weights[1] :].any()
 
 
 def _advice(found: tuple[Place, ...], orphan: bool) -> tuple[str, ...]:

@@ -65,6 +65,20 @@ def test_stuck_at_chance_is_a_warning() -> None:
     assert "0.95 times its reference" in found[0].message
 
 
+def test_a_small_first_layer_alone_gets_three_times_as_long() -> None:
+    def warns(which: slice, numel: tuple[int, ...]) -> int | None:
+        known = facts(parameter_numel=numel)
+        found = findings(GradientUnreached(), stream(missing(which, relative=0.95), known=known))
+        assert found[0].last_step == 100
+        return first(found, Severity.WARNING)
+
+    small = (640, 64, 4096, 64, 640, 10)
+    assert warns(slice(0, 2), small) == warns(slice(0, 1), small) == 180
+    assert warns(slice(0, 3), small) == 100  # the second, too
+    assert warns(slice(4, 6), small) == 100  # the last
+    assert warns(slice(0, 2), (4096, 64, 4096, 64, 640, 10)) == 100  # half of the model
+
+
 def test_most_of_the_model_and_half_of_chance_is_a_warning_later() -> None:
     found = findings(GradientUnreached(), stream(missing(slice(0, 4), relative=0.6)))
     assert (first(found, Severity.INFO), first(found, Severity.WARNING)) == (100, 180)
