@@ -40,7 +40,7 @@ def names(diagnosis: Diagnosis) -> list[str]:
 
 @pytest.mark.parametrize("rule", sorted({rule for pattern in CAUSES for rule in pattern.points}))
 def test_a_finding_alone_points_to_the_cause_that_gives_it_most_weight(rule: str) -> None:
-    (cause,) = diagnose([found(rule)]).causes
+    (cause,) = diagnose([found(rule, 1)]).causes
     weights = {pattern.name: pattern.points[rule] for pattern in CAUSES if rule in pattern.points}
     assert weights[cause.name] == max(weights.values())
 
@@ -56,7 +56,7 @@ def test_the_table_is_well_formed() -> None:
 
 
 def test_every_cause_is_the_first_one_for_some_evidence() -> None:
-    winners = {diagnose([found(rule) for rule in pattern.points]).causes[0].name for pattern in CAUSES}
+    winners = {diagnose([found(rule, 1) for rule in pattern.points]).causes[0].name for pattern in CAUSES}
     assert winners == {pattern.name for pattern in CAUSES}
 
 
@@ -201,6 +201,17 @@ def test_a_note_of_steps_too_large_that_came_first_is_the_root_of_units_that_die
     note, dead = found("updates/too-large", 8, Severity.INFO, status="resolved"), found("activations/dead", 150)
     assert names(diagnose([note, dead])) == ["learning-rate-too-high"]
     assert names(diagnose([dataclasses.replace(note, first_step=200), dead])) == ["dead-units"]
+
+
+def test_attention_that_collapsed_after_the_start_was_thrown_there_by_the_steps() -> None:
+    def lead(step: int, *others: Finding) -> str:
+        return names(diagnose([found("activations/attention-collapsed", step), *others]))[0]
+
+    assert (lead(1), lead(2), lead(3), lead(300)) == (*["attention-collapsed"] * 2, *["learning-rate-too-high"] * 2)
+    assert lead(1, found("sanity/worse-than-linear", 288)) == "attention-collapsed"
+    assert lead(48, found("sanity/worse-than-linear", 288)) == "learning-rate-too-high"
+    assert lead(200, found("data/unnormalized", 5), found("loss/not-learning", 60)) == "unnormalized-input"
+    assert lead(140, found("gradients/accumulating", 60)) == "accumulating-gradients"
 
 
 def test_nothing_checked_is_not_healthy() -> None:
