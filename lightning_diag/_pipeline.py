@@ -210,7 +210,7 @@ class Pipeline:
         """A validation batch was used."""
         if not self._in_validation or self._observer is None:
             return
-        made = Batch(batch, batch_idx, loader, outputs=outputs)
+        made = Batch(batch, batch_idx, loader, outputs=outputs, calls=tuple(self._observer.calls))
         self._look(made)
         self._roster.each("validation_batch", made)
 

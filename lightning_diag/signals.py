@@ -171,6 +171,7 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("accuracy/train", "1", None, "mean", _V, "running train accuracy, exponential mean over batches"),
     Signal("accuracy/val", "1", None, "mean", _V, "accuracy of one validation pass", "val/samples"),
     Signal("val/samples", "samples", None, "sum", (), "samples seen in one validation pass"),
+    Signal("val/alike", "0 or 1", None, "mean", (), "1 where training and validation ran alike since the pass before"),
     # one validation pass, and the sampled training batches since the pass before; K classes
     Signal("class/support", "samples", "class", "sum", (), "validation samples (pixels, tokens) of each class, (K,)"),
     Signal("class/right", "samples", "class", "sum", (), "of these, how many were predicted as that class, (K,)"),

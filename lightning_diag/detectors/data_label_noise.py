@@ -6,6 +6,7 @@ import math
 from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number
+from lightning_diag.detectors._contrast import Contrast
 from lightning_diag.detectors._data import Order, unseen
 from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
@@ -21,6 +22,7 @@ AGREE = 0.5  # share of suspected labels over the fitted rate
 LEARNED = 0.2  # the least share there was over the present one: labels that were learned are not wrong
 SURE = 0.5  # of the margin limit, from which two components that stand apart are believed under a known loss
 UNSURE = "the network isn't sure yet even of the labels it agrees with"
+AGAINST = 0.5  # share of the negative margins that are deep, from which a better validation means wrong labels
 HALF = 0.5  # R from which on the least share counts
 NEXT = 0.1  # share of targets that are the next input rather than this one or that after
 SPREAD = 0.5  # share of the commonest token or position among the others: above it they are meant (a mask, an edge)
@@ -47,7 +49,16 @@ class DataLabelNoise(Detector):
         ``margin``; half of it where components stand apart and the loss is a known one). Not judged while its loss is
         no better than chance, or while that share is five times what it once was, nor by the share alone while it is
         above a half: then it is the network that is wrong. Where the loss isn't a known one of these labels (mixup
-        trains on others) the fit alone is judged.
+        trains on others) the fit alone is judged. Nor is it while training has never been less accurate than
+        validation: a network that learns new samples worse than its own holds against none of these.
+
+        Validation against training (``Contrast``): on repeated samples with right labels a network does at least as
+        well as on new ones; wrong labels cost accuracy and loss in training alone. In two successive stretches between
+        validation passes, by both, and pooled by 2 standard errors of the accuracy and 3 of the loss (3 of the accuracy
+        where validation has none) the worse of the two passes must be better than training was in between, while at
+        least half of the negative margins are deep. The share of accuracy that is missing is then told as the least
+        rate, however unsure the network is yet. Not judged with another domain, dropout, label smoothing, augmented
+        samples, or a training step that changes its inputs (``val/alike``): these cost training accuracy, too.
 
         Tokens whose targets are mostly the next input: the share of targets that aren't, the least of four sampled
         batches, where no more than half of those share a target, an input or a position.
@@ -55,7 +66,8 @@ class DataLabelNoise(Detector):
     Reads:
         ``data/noise_frac data/noise_samples data/noise_depth data/noise_margin data/noise_seen``, ``data/noise_rate
         data/noise_error data/noise_low data/noise_high``, ``data/same_label loss/relative``, ``data/shift_match
-        data/shift_astray``.
+        data/shift_astray``, ``class/train_support class/train_right class/support class/right loss/train loss/val
+        val/alike data/renewed_frac``.
 
     Args:
         limit: share of wrong labels from which it is a warning; higher = later. Default 0.05: below it the harm is
@@ -72,7 +84,8 @@ class DataLabelNoise(Detector):
         info above ``note``, a warning above ``limit``, once most samples were seen twice.
 
     False alarms:
-        Hard classes that the network is confidently wrong about. Measured: `benchmarks/results/data_rules.md`.
+        Hard classes that the network is confidently wrong about; training samples that are harder than validation's,
+        of the same domain. Measured: `benchmarks/results/data_rules.md`.
 
     Cost:
         None beyond the probe's.
@@ -102,7 +115,8 @@ class DataLabelNoise(Detector):
 
     rule: ClassVar[str] = "data/label-noise"
     code: ClassVar[str] = "I004"
-    reads: ClassVar[tuple[str, ...]] = ("data/noise_frac", "data/same_label", "data/shift_match")
+    reads: ClassVar[tuple[str, ...]] = ("data/noise_frac", "data/same_label", "data/shift_match", "loss/train",
+                                        "class/train_support", "class/support")  # fmt: skip
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "Labels are probably wrong"
     refresh: ClassVar[bool] = True
@@ -127,21 +141,22 @@ class DataLabelNoise(Detector):
         self._order = Order()
         self._astray: list[float] = []  # share of the last batches' targets that aren't the next input
         self._relative = 0.0  # the last loss over that of a guess
+        self._contrast = Contrast()
+        self._missing = [0.0, 0.0]  # most that training was surely short of, and its error: labels don't change
 
     def update(self, reading: Reading) -> Finding | None:
         """Judge the margins so far."""
         if "data/shift_match" in reading.values:
             return self._tokens(reading)
         self._order.see(reading)
+        if reading.facts.task != "language-model":
+            self._contrast.see(reading)
         relative = reading.scalar("loss/relative")
         self._relative = self._relative if relative is None else relative
         share, samples = reading.scalar("data/noise_frac"), reading.scalar("data/noise_samples")
         if share is None or not samples:
-            raise NotMeasurable(
-                unseen(
-                    reading, "data/noise_frac", "too few samples were seen twice with class scores and integer labels"
-                )
-            )
+            why = "too few samples were seen twice with class scores and integer labels"
+            raise NotMeasurable(unseen(reading, "data/noise_frac", why))
         seen = reading.scalar("data/noise_seen") or 0.0
         if seen >= self._seen + 1:
             self._shares, self._seen = [*self._shares, share][-3:], seen
@@ -149,25 +164,29 @@ class DataLabelNoise(Detector):
                 self._least = min(self._least, share)
         if self._order.sorted:
             raise NotMeasurable("batches are sorted by label: each forgets the labels of the ones before")
-        known = reading.facts.loss_kind is not None
-        sure = (reading.scalar("data/noise_margin") or 0.0) / self.margin
-        if sure < (SURE if known else 1):
-            raise NotMeasurable(UNSURE)
-        if self._relative >= 1:
-            raise NotMeasurable("the network is no better than chance")
-        if self._least < LEARNED * share:
-            raise NotMeasurable("the network agreed with these labels before")
-        self._compare(reading, seen)
-        rate, se = self._rate(reading, share, samples, sure)
-        if rate - 3 * se <= self.note:
+        deep = self._relative < 1 and (reading.scalar("data/noise_depth") or 0.0) >= AGAINST
+        if deep and self._contrast.sure(reading) and self._contrast.rate > self._missing[0]:
+            self._missing = [self._contrast.rate, self._contrast.error]
+        try:
+            rate, se = self._rate(reading, share, samples, seen)
+            surely = rate - 3 * se
+        except NotMeasurable:
+            if not self._missing[0]:
+                raise
+            surely = rate = se = 0.0
+        least = better = ""
+        if self._missing[0] > surely:
+            (rate, se), surely = self._missing, self._missing[0]
+            least, better = "At least ", ", and is better on validation"
+        if surely <= self.note:
             return None
-        worse = rate - 3 * se > self.limit
+        worse = surely > self.limit
         limit = self.limit if worse else self.note
         return self.found(
             reading,
             Severity.WARNING if worse else Severity.INFO,
-            f"{percent(rate)} of {samples:.0f} training labels are probably wrong (+- {percent(2 * se)}, limit "
-            f"{percent(limit)}): the network holds against them while it learns.",
+            f"{least}{percent(rate)} of {samples:.0f} training labels are probably wrong (+- {percent(2 * se)}, limit "
+            f"{percent(limit)}): the network holds against them while it learns{better}.",
             where=reading.names("suspect")[:NAMED],
             evidence={"value": rate, "limit": limit, "error": se, "samples": samples},
             advice=(
@@ -209,8 +228,19 @@ class DataLabelNoise(Detector):
             apart = low is not None and high is not None and low <= LOW and high >= HIGH
             self._apart, self._fitted = self._apart + 1 if apart else 0, seen
 
-    def _rate(self, reading: Reading, share: float, samples: float, sure: float) -> tuple[float, float]:
+    def _rate(self, reading: Reading, share: float, samples: float, seen: float) -> tuple[float, float]:
         """The rate of wrong labels and its standard error; 0 where margins only look like it."""
+        known = reading.facts.loss_kind is not None
+        sure = (reading.scalar("data/noise_margin") or 0.0) / self.margin
+        if sure < (SURE if known else 1):
+            raise NotMeasurable(UNSURE)
+        if self._relative >= 1:
+            raise NotMeasurable("the network is no better than chance")
+        if self._least < LEARNED * share:
+            raise NotMeasurable("the network agreed with these labels before")
+        self._compare(reading, seen)
+        if self._contrast.best < 0:
+            raise NotMeasurable("the network was never worse on training samples than on new ones")
         rate = reading.scalar("data/noise_rate") or 0.0
         if self._apart >= 2 and share >= AGREE * rate:
             return rate, reading.scalar("data/noise_error") or math.inf

@@ -10,6 +10,7 @@ from lightning_diag.monitors.session import Parts
 from lightning_diag.probes.accuracy import AccuracyProbe
 from lightning_diag.probes.chance import ChanceProbe
 from lightning_diag.probes.classes import ClassProbe
+from lightning_diag.probes.conditions import ConditionsProbe
 from lightning_diag.probes.data_content import DataContentProbe
 from lightning_diag.probes.data_features import DataFeatureProbe
 from lightning_diag.probes.data_found import BatchContentsProbe
@@ -59,6 +60,7 @@ class DataMonitor(Monitor):
             ChanceProbe(),
             AccuracyProbe(),
             ClassProbe(),
+            ConditionsProbe(),
             BatchContentsProbe(),
             DataContentProbe(),
             DataNearProbe(),

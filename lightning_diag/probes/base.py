@@ -92,7 +92,7 @@ class Batch:
         outputs: what the step returned; None before.
         observation: predictions and targets, once they are known.
         captured: outputs of the outermost module calls, last first, while they are known.
-        calls: these calls with their arguments, first first, while the loss is told.
+        calls: these calls with their arguments, first first, while the loss is told, and in validation.
         keys: content keys of its samples in three parts, ``(B, 3)``, once a probe has worked them out.
         counted: whether its samples were counted: several losses may be made of one batch.
         observed: whether probes were shown its predictions and targets for an earlier of its losses: those that count
