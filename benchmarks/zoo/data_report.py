@@ -14,6 +14,7 @@ import numpy as np
 import sklearn.datasets
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from benchmarks.zoo.data import encoded, split, windows
 from benchmarks.zoo.plan import Data
@@ -21,6 +22,7 @@ from benchmarks.zoo.plan import Data
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 SIDE = 16  # pixels of a printed letter's image
+MOVE = 4  # pixels by which a picture of Fashion-MNIST may be moved
 TILE = 12  # pixels of a piece of the photograph
 CONTEXT = 48  # characters a sample of the standard library
 SOURCES = (  # that repeat themselves little
@@ -39,12 +41,14 @@ def _fashion(n: int = 8000) -> tuple[Tensor, Tensor]:
     ):
         pixels = np.frombuffer(images.read(16 + n * 784)[16:], np.uint8).reshape(n, 1, 28, 28)
         y = np.frombuffer(labels.read(8 + n)[8:], np.uint8)
-    x = torch.nn.functional.avg_pool2d(torch.tensor(pixels, dtype=torch.float32), 2)
+    places = functional.pad(torch.tensor(pixels, dtype=torch.float32), (MOVE,) * 4).unfold(2, 28, 1).unfold(3, 28, 1)
+    up, left = torch.randint(0, 2 * MOVE + 1, (2, n), generator=torch.Generator().manual_seed(28))
+    x = functional.avg_pool2d(places[torch.arange(n), :, up, left], 2)
     return (x - x.mean()) / x.std(), torch.tensor(y, dtype=torch.long)
 
 
 def fashion(generator: torch.Generator) -> Data:
-    """The first 8,000 pictures of Fashion-MNIST, averaged to 14x14 grey levels. x ``(n, 1, 14, 14)``.
+    """The first 8,000 pictures of Fashion-MNIST, moved by up to 4 pixels, averaged to 14x14. x ``(n, 1, 14, 14)``.
 
     Raises:
         FileNotFoundError: without Debian's package ``dataset-fashion-mnist``.
@@ -108,7 +112,7 @@ def holes(generator: torch.Generator) -> Data:
 
 KINDS = (
     ast.Call, ast.Attribute, ast.Name, ast.If, ast.For, ast.Raise, ast.Try, ast.Compare, ast.Assign, ast.Constant,
-    ast.BinOp, ast.BoolOp, ast.Subscript, ast.Tuple, ast.arg,
+    ast.BinOp, ast.BoolOp, ast.UnaryOp, ast.Subscript, ast.Tuple, ast.arg, ast.Expr, ast.While, ast.With,
 )  # fmt: skip
 
 
