@@ -93,6 +93,18 @@ def test_without_held_out_source_the_limit_doubles_and_the_message_says_so() -> 
     assert finding.advice[0].startswith("hold out some synthetic samples")
 
 
+def test_without_held_out_source_a_gap_as_overfitting_makes_it_is_a_note() -> None:
+    def severities(*wrong: float) -> list[Severity]:
+        passes = enumerate(wrong, 1)
+        said = run(DomainGap(), [reading(i, (0, e), (0.02, 0), n=(0, 2000), trained=(2000, 0)) for i, e in passes])
+        return [finding.severity for finding in found(said)]
+
+    assert severities(0.16, 0.16) == [Severity.INFO]
+    assert severities(0.2, 0.2, 0.2) == [Severity.WARNING] * 2
+    assert severities(0.12, 0.2, 0.2) == [Severity.INFO, Severity.WARNING]
+    assert severities(0.2, 0.12, 0.2) == [Severity.INFO] * 2  # twice in a row
+
+
 def test_a_better_target_is_no_gap() -> None:
     assert not found(run(DomainGap(), [reading(i, (0.3, 0.05)) for i in range(1, 5)]))
 
