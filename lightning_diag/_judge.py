@@ -7,15 +7,14 @@ import fnmatch
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from lightning_diag._by_optimizer import ByOptimizer, update_ratios
+from lightning_diag._by_optimizer import ByOptimizer
+from lightning_diag._host_signals import HostSignals
+from lightning_diag._wakes import Wakes
 from lightning_diag.detectors.base import Detector
 from lightning_diag.diagnosis import Coverage, Diagnosis, diagnose
 from lightning_diag.errors import ConfigurationError, NotMeasurable
 from lightning_diag.finding import Finding, Severity
-from lightning_diag.reading import Reading
-from lightning_diag.streaming import LossHealth
+from lightning_diag.reading import Facts, Reading
 
 REOPEN_STEPS = 200  # a rule that comes back within this many steps of the end that was told is no news yet
 MECHANISMS = ("gradients", "updates", "activations")  # groups whose symptom may stop because the network is dead
@@ -79,7 +78,7 @@ class Judge:
         """Forget the run."""
         for detector in self.detectors.values():
             detector._reset()
-        self._health = LossHealth()
+        self._host = HostSignals()
         self._apart = ByOptimizer()
         self._open: dict[str, Finding] = {}
         self._told: dict[str, Finding] = {}
@@ -88,7 +87,7 @@ class Judge:
         self._reasons: dict[str, str] = {}
         self._failed: dict[str, str] = {}
         self._unmeasured: Mapping[str, str] = {}
-        self._wakes: dict[tuple[str, ...], tuple[tuple[str, Detector], ...]] = {}
+        self._wakes = Wakes(self.detectors)
 
     @property
     def findings(self) -> list[Finding]:
@@ -115,30 +114,24 @@ class Judge:
 
     def enrich(self, reading: Reading) -> Reading:
         """Return the reading with the host signals made from its loss, and from its class counts."""
-        values = reading.values
-        made: dict[str, Any] = {}
-        if "class/support" in values and "class/right" in values:
-            support, right = reading.vector("class/support"), reading.vector("class/right")
-            assert support is not None and right is not None
-            with np.errstate(invalid="ignore"):
-                made["class/error"] = 1 - right / np.where(support > 0, support, np.nan)
-        if "loss/train" in values:
-            made.update(self._health.update(float(values["loss/train"]), reading.facts.chance_loss))
-            if reading.facts.competing:  # such losses need not fall: their best and how far they fell say nothing
-                made = {name: value for name, value in made.items() if name not in ("loss/best", "loss/relative")}
-        if "grad/optimizer_norm" in values:
-            made.update(update_ratios(reading))
-        if not made:
-            return reading
-        # dataclasses.replace costs twice as much, and this runs at every step
-        return Reading(reading.step, reading.epoch, {**values, **made}, reading.facts, reading.batch_idx, reading.stage)
+        return self._host.enrich(reading)
+
+    def of_loss(self, step: int, epoch: int, batch_idx: int, loss: float, facts: Facts) -> Reading:
+        """Return the enriched reading of a training step that brought nothing but its loss."""
+        return self._host.of_loss(step, epoch, batch_idx, loss, facts)
 
     def update(self, reading: Reading) -> list[Finding]:
         """Eat an enriched reading; return the findings that opened, worsened, came back or resolved."""
         self._unmeasured = reading.facts.unmeasured
         reasons, ran, findings = self._reasons, self._ran, self._open
         changes: list[Finding] = []
-        for rule, detector in self._woken(reading):
+        judging, taking = self._wakes.shown(reading)
+        for rule, detector in taking:
+            try:
+                detector.take(reading)
+            except Exception as error:
+                self._disable(rule, error)
+        for rule, detector in judging:
             try:
                 found = self._apart.update(detector, reading) if detector.by_optimizer else detector.update(reading)
             except NotMeasurable as reason:
@@ -154,20 +147,11 @@ class Judge:
                     changes.append(change)
         return changes
 
-    def _woken(self, reading: Reading) -> tuple[tuple[str, Detector], ...]:
-        """The rules that read any of the reading's signals and have not failed."""
-        key = tuple(reading.values)
-        woken = self._wakes.get(key)
-        if woken is None:
-            alive = ((rule, d) for rule, d in self.detectors.items() if rule not in self._failed)
-            woken = self._wakes[key] = tuple((rule, d) for rule, d in alive if not set(key).isdisjoint(d.reads))
-        return woken
-
     def _disable(self, rule: str, error: Exception) -> None:
         if self.on_error is None:
             raise error
         self._failed[rule] = f"the detector failed: {type(error).__name__}: {error}"
-        self._wakes.clear()
+        self._wakes.leave_out(rule)
         self.on_error(rule, error)
 
     def _live(self, detector: Detector, found: Finding | None, reading: Reading) -> Finding | None:
@@ -208,7 +192,8 @@ class Judge:
             "ran": sorted(self._ran),
             "reasons": dict(self._reasons),
             "failed": dict(self._failed),
-            "health": self._health.state_dict(),
+            "health": self._host.health.state_dict(),
+            "curve": self._host.curve.state_dict(),
             "by_optimizer": self._apart.state_dict(),
         }
 
@@ -223,8 +208,9 @@ class Judge:
         self._ran = set(state.get("ran", ()))
         self._reasons = dict(state.get("reasons", {}))
         self._failed = dict(state.get("failed", {}))
-        self._wakes.clear()
-        self._health.load_state_dict(state.get("health", {}))
+        self._wakes = Wakes({rule: d for rule, d in self.detectors.items() if rule not in self._failed})
+        self._host.curve.load_state_dict(state.get("curve", {}))
+        self._host.health.load_state_dict(state.get("health", {}))
         self._apart.load_state_dict(state.get("by_optimizer", {}), self.detectors)
 
 
@@ -252,8 +238,3 @@ def _merge(old: Finding, new: Finding, reading: Reading, *, refresh: bool) -> Fi
         count=old.count + 1,
         where=tuple(dict.fromkeys((*old.where, *new.where))) if worse and not (back or refresh) else shown.where,
     )
-
-
-def thin(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the scalars of a reading's values (for logs that hold no arrays)."""
-    return {name: value for name, value in values.items() if np.ndim(value) == 0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
 
@@ -68,7 +69,7 @@ class Teller:
     def take(self, reading: Reading) -> None:
         """Judge a reading now, after those that wait."""
         self.settle()
-        self._judge([reading])
+        self._judge([self.judge.enrich(reading)])
 
     def settle(self) -> None:
         """Judge what waits."""
@@ -77,10 +78,7 @@ class Teller:
             return
         self._waiting = []
         start = perf_counter()
-        self._judge(
-            Reading(step, epoch, {"loss/train": loss}, facts, batch_idx)
-            for step, epoch, batch_idx, loss, facts in waiting
-        )
+        self._judge(itertools.starmap(self.judge.of_loss, waiting))
         self._settled_at = perf_counter()
         self.late_s += self._settled_at - start
         self.late_steps += len(waiting)
@@ -100,11 +98,10 @@ class Teller:
                 self._drop(sink, error)
 
     def _judge(self, readings: Iterable[Reading]) -> None:
-        """Judge readings in their order; a finding is told after the reading it was found at, before the next."""
+        """Judge enriched readings; a finding is told after the reading it was found at, before the next."""
         judge = self.judge
         judged: list[Reading] = []
         for reading in readings:
-            reading = judge.enrich(reading)
             judged.append(reading)
             changes = judge.update(reading)
             if changes:

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_diag.streaming.loss_trace import LossTrace
+
 Value = NDArray[np.float64]
+NO_LOSSES = LossTrace()
 STAGES = ("train", "validation", "end")
 LEARNED = ("task", "loss_kind", "num_classes", "chance_loss", "chance_source", "loss_floor", "shared_loss")
 
@@ -159,6 +162,8 @@ class Reading:
         facts: what is known of the run.
         batch_idx: index of the (last micro-)batch of the step in its epoch.
         stage: ``train``, ``validation`` or ``end`` (the one reading after the last step).
+        curve: the finite losses of all steps up to this one; empty where the reading holds no finite loss, unless the
+            run ended. It is one object for all readings and grows: look at it while the reading is judged.
 
     >>> r = Reading(3, 0, {"loss/train": np.float64(2.5)})
     >>> r.scalar("loss/train"), r.scalar("grad/norm"), "grad/norm" in r
@@ -171,6 +176,7 @@ class Reading:
     facts: Facts = field(default_factory=Facts)
     batch_idx: int = -1
     stage: str = "train"
+    curve: LossTrace = field(default=NO_LOSSES, compare=False, repr=False)
 
     def __contains__(self, signal: object) -> bool:
         return signal in self.values

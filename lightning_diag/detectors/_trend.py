@@ -11,7 +11,6 @@ from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding
 from lightning_diag.reading import Facts, Reading
-from lightning_diag.streaming.loss_trace import LossTrace
 
 T = TypeVar("T")
 ADDED = 0.03  # rise of the loss of a guess that shows other labels: a curriculum added some
@@ -121,30 +120,25 @@ def interval(reading: Reading) -> int:
 class TrendDetector(Detector):
     """Base of the rules that look at the whole curve now and then.
 
-    Every loss goes into a :class:`LossTrace`; every :func:`interval` steps ``_look`` judges. In between the rule is not
-    judged (``NotMeasurable`` with the reason of the last look), so its lifecycle counts looks, not steps. Windows are
-    in steps, one loss each.
+    Every :func:`interval` steps ``_look`` judges the reading's ``curve``. In between the rule rests and is not judged
+    (``NotMeasurable`` with the reason of the last look): its lifecycle counts looks, not steps. Windows are in steps,
+    one loss each.
     """
 
     every_step: ClassVar[bool] = True
     chance_error: ClassVar[float] = 0.0  # relative change of the chance loss that makes no difference to the rule
 
     def _reset(self) -> None:
-        self._trace = LossTrace()
         self._rates = LrWatch()
         self._since = -1  # first step seen
         self._chance = 0.0  # chance loss (0 = unknown) and the step since which it stands
         self._chance_since = 0
-        self._next = 0
+        self._next = self.rests_until = 0
         self._why = "no training loss was read yet"
 
     def update(self, reading: Reading) -> Finding | None:
-        """Take in one loss; every so often judge the curve."""
-        values = reading.values
-        loss = values.get("loss/train")
-        if loss is not None and (loss := float(loss)) - loss == 0.0:  # finite
-            self._trace.push(loss)
-        if "lr" in values:
+        """Every so often judge the curve."""
+        if "lr" in reading.values:
             self._rates.see(reading)
         if not self._due(reading):
             raise NotMeasurable(self._why)
@@ -166,7 +160,7 @@ class TrendDetector(Detector):
         """Whether this reading is looked at."""
         if reading.step < self._next or "loss/level" not in reading.values:
             return False
-        self._next = reading.step + interval(reading)
+        self._next = self.rests_until = reading.step + interval(reading)
         return True
 
     def _settled(self, reading: Reading) -> None:

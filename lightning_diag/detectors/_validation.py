@@ -8,6 +8,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
+from lightning_diag.reading import Reading
 from lightning_diag.streaming.sorted_window import SortedWindow
 from lightning_diag.streaming.state import restore, snapshot
 
@@ -101,3 +102,12 @@ class Series:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take it back."""
         restore(self, state)
+
+
+def accuracy_error(reading: Reading, accuracy: float) -> float:
+    """Standard error of an accuracy, with one success and one failure added; inf when the samples are not known."""
+    samples = reading.scalar("val/samples")
+    if not samples or samples < 1:
+        return math.inf
+    share = (accuracy * samples + 1) / (samples + 2)
+    return math.sqrt(share * (1 - share) / samples)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -10,6 +11,8 @@ from typing import Any, ClassVar
 from lightning_diag.finding import Evidence, Finding, Severity
 from lightning_diag.reading import Reading
 from lightning_diag.streaming.state import restore, snapshot
+
+NEVER = sys.maxsize  # a rest that only another reading than a quiet one ends
 
 
 class Detector(ABC):
@@ -41,6 +44,10 @@ class Detector(ABC):
             rates of one of them only.
         every_step: whether it needs the loss of every step: it isn't judged over a log that holds every 50th.
         resolve_after: evaluations without the finding after which it counts as resolved; None = never resolves.
+        rests_until: step before which it need not be asked at a *quiet* reading: the next step's finite loss, nothing
+            beside it and nothing new known of the run. It says so itself where it would only repeat why it can't judge,
+            or None while it has found nothing: :meth:`take` is called instead then. All other readings are shown to
+            it, so are quiet ones where a judge likes to.
     """
 
     rule: ClassVar[str]
@@ -52,6 +59,7 @@ class Detector(ABC):
     by_optimizer: ClassVar[bool] = False
     every_step: ClassVar[bool] = False
     resolve_after: ClassVar[int | None] = 20
+    rests_until: int = 0
 
     def __init__(self) -> None:
         self._reset()
@@ -63,6 +71,9 @@ class Detector(ABC):
     @abstractmethod
     def update(self, reading: Reading) -> Finding | None:
         """Eat one reading; return what holds now."""
+
+    def take(self, reading: Reading) -> None:  # noqa: B027 - optional
+        """Note what it needs of a quiet reading while it rests; nothing is judged."""
 
     def found(
         self,

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._trend import one_objective
-from lightning_diag.detectors._validation import Series
-from lightning_diag.detectors.base import Detector
+from lightning_diag.detectors._validation import Series, accuracy_error
+from lightning_diag.detectors.base import NEVER, Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
@@ -93,6 +93,7 @@ class FitOverfitting(Detector):
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "Overfitting"
     resolve_after: ClassVar[int | None] = 3
+    rests_until: int = NEVER  # judged at validations
 
     def __init__(
         self, gap: float = 0.15, evals: int = 3, min_rise: float = 0.1, note: float = 0.07, language: float = 0.03
@@ -119,8 +120,7 @@ class FitOverfitting(Detector):
         """Gather training levels; judge at a validation."""
         values = reading.values
         if "loss/level" in values:
-            self._sum += float(values["loss/level"])
-            self._steps += 1
+            self.take(reading)
         if "data/samples" in values:
             self._samples = float(values["data/samples"])
         if "accuracy/train" in values:
@@ -136,6 +136,11 @@ class FitOverfitting(Detector):
             self._why = str(reason)
             raise
         return self._judge(reading)
+
+    def take(self, reading: Reading) -> None:
+        """Gather one more training level."""
+        self._sum += float(reading.values["loss/level"])
+        self._steps += 1
 
     def _gather(self, reading: Reading) -> None:
         """Put one validation into the series."""
@@ -153,7 +158,7 @@ class FitOverfitting(Detector):
         if loss is not None and math.isnan(self._unit):
             self._unit = abs(loss)
         if accuracy is not None:
-            passed = self._accuracy - accuracy > 4 * _error(reading, accuracy)
+            passed = self._accuracy - accuracy > 4 * accuracy_error(reading, accuracy)
             self._gaps = [*self._gaps, self._accuracy - accuracy if passed else 0.0][-self.evals :]
 
     def _judge(self, reading: Reading) -> Finding | None:
@@ -165,7 +170,7 @@ class FitOverfitting(Detector):
         rise = self.language if language else self.min_rise
         loss = self._loss.worse(self.evals, max(rise * abs(self._loss.best), 0.02 * chance))
         accuracy = reading.scalar("accuracy/val")
-        noise = 0.5 * _error(reading, accuracy) if accuracy is not None else 0.0
+        noise = 0.5 * accuracy_error(reading, accuracy) if accuracy is not None else 0.0
         error = self._error.worse(self.evals, 0.01, noise if math.isfinite(noise) else 0.0)
         if error is not None and (gapped or self._falls("error")):
             harm = gapped or loss is not None
@@ -223,7 +228,7 @@ class FitOverfitting(Detector):
     def _gap(self, reading: Reading) -> Finding:
         late = reading.progress is not None and reading.progress >= SETTLED
         limit = self.gap if self._gapped(self.gap) else self.note
-        sure = min(self._gaps) > max(self.gap, SURE * _error(reading, 1 - self._error.last[-1]))
+        sure = min(self._gaps) > max(self.gap, SURE * accuracy_error(reading, 1 - self._error.last[-1]))
         few = self._few_learned(reading)
         data = f": {self._samples:.0f} different training samples are learned by heart" if few else ""
         return self.found(
@@ -234,15 +239,6 @@ class FitOverfitting(Detector):
             evidence={"value": self._gaps[-1], "limit": limit, "best_step": self._error.best_step},
             advice=_advice(self._error.best_step, calibration=False),
         )
-
-
-def _error(reading: Reading, accuracy: float) -> float:
-    """Standard error of an accuracy, with one success and one failure added; inf when the samples are not known."""
-    samples = reading.scalar("val/samples")
-    if not samples or samples < 1:
-        return math.inf
-    share = (accuracy * samples + 1) / (samples + 2)
-    return math.sqrt(share * (1 - share) / samples)
 
 
 def _advice(best_step: int, *, calibration: bool) -> tuple[str, ...]:

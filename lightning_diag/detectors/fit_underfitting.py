@@ -8,6 +8,7 @@ from typing import ClassVar
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._trend import LATE, Reference, TrendDetector, reference, several_classes
 from lightning_diag.detectors._words import percent
+from lightning_diag.detectors.base import NEVER
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
@@ -90,6 +91,7 @@ class FitUnderfitting(TrendDetector):
 
     def _reset(self) -> None:
         super()._reset()
+        self.rests_until = NEVER
         self._why = "judged when the run ends"
         self._unit = 0.0  # loss at which loss/relative is 1: the last reading holds no loss
         self._val = math.nan
@@ -99,18 +101,23 @@ class FitUnderfitting(TrendDetector):
         values = reading.values
         if "loss/val" in values:
             self._val = float(values["loss/val"])
+        self.take(reading)
+        return super().update(reading)
+
+    def take(self, reading: Reading) -> None:
+        """Keep what the loss is measured against."""
+        values = reading.values
         if "loss/relative" in values and "loss/level" in values:
             if self._since < 0:
                 self._since = reading.step
             if values["loss/relative"]:
                 self._unit = float(values["loss/level"] / values["loss/relative"])
-        return super().update(reading)
 
     def _due(self, reading: Reading) -> bool:
         return "run/ended" in reading.values
 
     def _look(self, reading: Reading) -> Finding | None:
-        progress, seen = reading.progress, len(self._trace)
+        progress, seen = reading.progress, len(reading.curve)
         ref = reference(reading, self._unit)
         if progress is not None and progress < MIN_PROGRESS:
             raise NotMeasurable(f"the run ended at {percent(progress)} of its plan")
@@ -118,7 +125,7 @@ class FitUnderfitting(TrendDetector):
             raise NotMeasurable(f"needs {self.min_steps} steps, saw {seen}")
         if ref is None or not (ref.known or self._since <= LATE):
             raise NotMeasurable("neither the chance loss nor positive first losses are known")
-        line = self._trace.trend(max(self.min_steps // 2, int(PART * seen)))
+        line = reading.curve.trend(max(self.min_steps // 2, int(PART * seen)))
         gain = -line.change / ref.span * 0.1 * seen / max(1, line.steps)
         if line.t < -CLEAR and gain > self.min_gain:
             return self._improving(reading, ref, line, gain)

@@ -96,11 +96,15 @@ class LossBadStart(TrendDetector):
 
     def update(self, reading: Reading) -> Finding | None:
         """Keep the first losses; judge them once the chance loss has settled."""
+        self.take(reading)
+        return super().update(reading)
+
+    def take(self, reading: Reading) -> None:
+        """Keep the first losses."""
         if len(self._first) < self.settle_steps:
             loss = reading.scalar("loss/train")
             if loss is not None and math.isfinite(loss):
                 self._first.append(loss)
-        return super().update(reading)
 
     def _look(self, reading: Reading) -> Finding | None:
         chance, planned = reading.facts.chance_loss, reading.facts.planned_steps

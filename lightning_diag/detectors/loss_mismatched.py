@@ -10,7 +10,7 @@ import numpy as np
 
 from lightning_diag.detectors._arguments import whole
 from lightning_diag.detectors._consequence import Consequence
-from lightning_diag.detectors.base import Detector
+from lightning_diag.detectors.base import NEVER, Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Facts, Reading
@@ -137,6 +137,7 @@ class LossMismatched(Detector):
         super().__init__()
 
     def _reset(self) -> None:
+        self.rests_until = 0
         self._run = Consequence()
         self._rows: dict[str, int] = {}  # slip -> sampled batches in a row that agreed
         self._slip = ""  # the one that was recognized
@@ -149,6 +150,7 @@ class LossMismatched(Detector):
         if self._slip or self._run.step < 0 or not reading.values.keys().isdisjoint(self.reads[:2]):
             self._run.see(reading)  # at a loss alone only once a slip is known: it is asked how the run goes on
         self._compare(reading)
+        self.rests_until = 0 if self._slip else NEVER
         if self._slip:
             return self._finding(reading)
         if not self._judged:

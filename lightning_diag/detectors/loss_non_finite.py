@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from lightning_diag.detectors._arguments import whole
 from lightning_diag.detectors._batch import at, taken
 from lightning_diag.detectors._origin import origin
-from lightning_diag.detectors.base import Detector
+from lightning_diag.detectors.base import NEVER, Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
@@ -78,6 +78,7 @@ class LossNonFinite(Detector):
         super().__init__()
 
     def _reset(self) -> None:
+        self.rests_until = 0
         self._seen = False  # a loss was read at all
         self._row = 0  # non-finite losses in a row
         self._steps: list[int] = []  # steps of the last non-finite losses
@@ -92,12 +93,12 @@ class LossNonFinite(Detector):
         if loss is None:  # the run ended
             return self._finding(reading, "and the run ended on it", Severity.CRITICAL) if self._row else None
         if loss - loss == 0.0:  # finite: the cheap way to say it
-            self._row = 0
+            self._row, self.rests_until = 0, NEVER
             return None
         if not self._row:
             said, where = origin(reading)
             self._first = {**taken(reading), "loss": str(loss), "origin": said, "where": where}
-        self._row += 1
+        self._row, self.rests_until = self._row + 1, 0
         self._steps = [s for s in self._steps if s > reading.step - RECENT] + [reading.step]
         if self._row >= self.in_a_row:
             row = "at once" if self._row == 1 else f"and was not finite for {self._row} losses in a row"

@@ -102,17 +102,17 @@ class LossNotLearning(TrendDetector):
             raise NotMeasurable(f"watched from step {self._since} on, and the chance loss is not known")
         self._wait(reading, ref)
         self._settled(reading)
-        recent = self._trace.trend(max(30, reading.step // 4))
+        recent = reading.curve.trend(max(30, reading.step // 4))
         error = recent.error / ref.span
         relative = min(ref.relative(recent.level), ref.relative(recent.mean))
         if relative <= self.limit or relative - 2 * error <= 0.9:
             return None
         planned = reading.facts.planned_steps or 2 * reading.step
-        for line in (recent, self._trace.trend(3 * reading.step // 4)):
+        for line in (recent, reading.curve.trend(3 * reading.step // 4)):
             pace = line.change / ref.span / max(1, line.steps)
             if line.t < -2 and relative + pace * (planned - reading.step) < 0.9:
                 return None
-        if not ref.known and self._trace.trend(len(self._trace)).t < -CLEAR:
+        if not ref.known and reading.curve.trend(len(reading.curve)).t < -CLEAR:
             return None
         return self._finding(reading, ref, relative, self._severity(reading, ref, relative, error), recent)
 
@@ -124,7 +124,7 @@ class LossNotLearning(TrendDetector):
             wait = max(self.start_steps, min(full, max(1000, planned // 25)) if ref.known else full)
         else:
             wait = max(500 if ref.known else 2000, reading.facts.steps_per_epoch or 0)
-        if reading.step < wait or len(self._trace) < self.start_steps:
+        if reading.step < wait or len(reading.curve) < self.start_steps:
             raise NotMeasurable(f"needs {max(wait, self.start_steps)} steps")
         if self._rates.rising(reading.step, max(30, wait // 4)) and reading.step < self.lost_frac * (
             planned or 10 * wait

@@ -14,7 +14,6 @@ from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
-from lightning_diag.streaming.loss_trace import LossTrace
 
 HARM = 0.05  # rise of the mean over its best, in units of what there is to gain
 SHORT = 32  # losses a window in a plan of fewer than 20 windows
@@ -90,8 +89,8 @@ class LossOscillating(Detector):
         super().__init__()
 
     def _reset(self) -> None:
+        self.rests_until = 0
         self._losses: list[float] = []
-        self._trace = LossTrace()
         self._levels: deque[float] = deque(maxlen=self.confirm)  # mean loss of each window of the present row
         self._began = 0  # step at which the row began
         self._why = "no training loss was read yet"
@@ -101,13 +100,20 @@ class LossOscillating(Detector):
         loss = reading.values.get("loss/train")
         if loss is not None and (loss := float(loss)) - loss == 0.0:  # finite
             self._losses.append(loss)
-            self._trace.push(loss)
-        if len(self._losses) < SHORT or len(self._losses) < self._length(reading):
+        length = max(SHORT, self._length(reading))
+        if len(self._losses) < length:
+            self.rests_until = reading.step + length - len(self._losses)
             raise NotMeasurable(self._why)
         losses = np.asarray(self._losses)
         self._losses = []
         self._why = f"judged every {len(losses)} steps only"
-        return self._judge(reading, losses)
+        finding = self._judge(reading, losses)
+        self.rests_until = reading.step + length
+        return finding
+
+    def take(self, reading: Reading) -> None:
+        """Gather one more."""
+        self._losses.append(float(reading.values["loss/train"]))
 
     def _length(self, reading: Reading) -> int:
         planned = reading.facts.planned_steps
@@ -132,8 +138,8 @@ class LossOscillating(Detector):
         if len(self._levels) < self.confirm:
             return None
         steps = self.confirm * len(losses)
-        worse = float(np.mean(self._levels)) - self._trace.best(steps)
-        line = self._trace.trend(max(steps, (reading.facts.planned_steps or reading.step) // 10))
+        worse = float(np.mean(self._levels)) - reading.curve.best(steps)
+        line = reading.curve.trend(max(steps, (reading.facts.planned_steps or reading.step) // 10))
         harmful = worse > HARM * ref.span and line.t > -2
         return self.found(
             reading,

@@ -98,14 +98,14 @@ class LossPlateau(TrendDetector):
             raise NotMeasurable(f"watched from step {self._since} on, and the chance loss is not known")
         planned = reading.facts.planned_steps
         window = max(self.min_steps, int(self.share * planned) if planned else reading.step // 2)
-        if len(self._trace) < window + self.min_steps // 2:
+        if len(reading.curve) < window + self.min_steps // 2:
             raise NotMeasurable(f"needs {window + self.min_steps // 2} steps")
         if self._rates.decay < MIN_DECAY:
             raise NotMeasurable(f"the learning rate fell to {percent(self._rates.decay)} of its peak")
         if self._rates.rising(reading.step, window):
             raise NotMeasurable("the learning rate rose within the window")
         self._settled(reading)
-        line = self._trace.trend(window)
+        line = reading.curve.trend(window)
         relative, se = ref.relative(min(line.level, line.mean)), max(line.se, 12**0.5 * line.error)
         moved, moves = (abs(line.change) + 2 * se) / ref.span, (abs(line.change) - 2 * se) / ref.span
         blind = not ref.known or reading.facts.task == "language-model"

@@ -9,12 +9,14 @@ from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._lr_watch import LrWatch
 from lightning_diag.detectors._trend import of_task, reference
 from lightning_diag.detectors._words import percent
-from lightning_diag.detectors.base import Detector
+from lightning_diag.detectors.base import NEVER, Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
 
 QUARTER, HALF = 0.25, 0.5  # of the plan
+NEAR = 0.02  # of the plan after a quarter of it up to which the last loss is the quarter's
+SOON = 0.2  # of the plan: a last loss before the quarter is there, even where a few are not finite
 OVER = 0.6  # of the plan from which it is too late to judge: a run watched or resumed late
 AT_CHANCE = 0.97  # from here on nothing was learned at all: loss/not-learning's
 WARM = 0.1  # a rate whose peak comes later than this share of the plan is one long warm-up
@@ -104,18 +106,23 @@ class LossTooSlow(Detector):
         self._val = [math.nan, math.nan]
         self._accuracy = 0.0  # of the newest validation
         self._done = False
+        self.rests_until = 0
 
     def update(self, reading: Reading) -> Finding | None:
         """Take in a loss; judge once, at half of the plan."""
         self._rates.see(reading)
         progress, planned = reading.progress, reading.facts.planned_steps
         if progress is None or not planned or planned < self.min_steps:
+            self.rests_until = NEVER
             raise NotMeasurable(f"needs a plan of {self.min_steps} steps or more")
         if self._done or progress > OVER:
+            self.rests_until = NEVER
             return None
         self._take(reading, progress)
         self._accuracy = reading.values.get("accuracy/val", self._accuracy)
         if progress < HALF:
+            if not SOON <= progress <= QUARTER + NEAR:
+                self.rests_until = int((SOON if progress < SOON else HALF) * planned)
             raise NotMeasurable("judged at half of the plan")
         if not math.isnan(self._val[0]) and reading.stage != "validation":
             return None
@@ -174,7 +181,7 @@ def _note(curve: list[float], value: float, progress: float) -> None:
     """Keep the value of a quarter of the plan, and the newest."""
     if not math.isfinite(value):
         return
-    if progress <= QUARTER + 0.02:
+    if progress <= QUARTER + NEAR:
         curve[0] = value
     curve[1] = value
 

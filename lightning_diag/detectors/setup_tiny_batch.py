@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from lightning_diag.detectors._arguments import whole
-from lightning_diag.detectors.base import Detector
+from lightning_diag.detectors.base import NEVER, Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
@@ -56,6 +56,7 @@ class SetupTinyBatch(Detector):
     severity: ClassVar[Severity] = Severity.INFO
     title: ClassVar[str] = "Very small batches"
     resolve_after: ClassVar[int | None] = None
+    rests_until: int = NEVER  # until more is known of the run
 
     def __init__(self, samples: int = 6) -> None:
         self.samples = whole("samples", samples, 1)

@@ -8,7 +8,7 @@ from lightning_diag.detectors._trend import Reference, TrendDetector, interval, 
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Facts, Reading
-from tests.detectors.loss_stream import known, noise, stream, watch
+from tests.detectors.loss_stream import eat, known, noise, stream, watch
 
 
 class Looks(TrendDetector):
@@ -52,9 +52,9 @@ def test_between_looks_the_reason_of_the_last_one_stands() -> None:
 
 
 def test_losses_that_are_not_finite_never_reach_the_trace() -> None:
-    detector = Looks()
-    watch(detector, stream([1.0, np.nan, np.inf, -np.inf, 2.0], known(200, chance_loss=None)))
-    assert detector._trace.means == [1.0, 2.0]
+    judge = Judge([Looks()])
+    eat(judge, stream([1.0, np.nan, np.inf, -np.inf, 2.0], known(200, chance_loss=None)))
+    assert judge.state_dict()["curve"]["means"] == [1.0, 2.0]
 
 
 def test_a_changed_chance_loss_is_waited_for_half_of_the_watched_steps() -> None:
