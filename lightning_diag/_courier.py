@@ -34,7 +34,7 @@ class Courier:
         self.facts = facts
         self.arrived = 0
         self._roster = roster
-        self._teller = teller
+        self.teller = teller
         self._pending: dict[str, Any] = {}  # learned here, and not yet told to the other processes
 
     @property
@@ -82,7 +82,7 @@ class Courier:
             if values is not part.values or reading.facts is not self.facts:
                 reading = dataclasses.replace(reading, facts=self.facts, values=values)
             if values:
-                self._teller.take(reading)
+                self.teller.take(reading)
 
     def _judged(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """What is left for detectors and sinks: raw rows give way to what probes made of them."""

@@ -14,15 +14,16 @@ from torch import Tensor
 from lightning_diag._courier import Courier
 from lightning_diag._guard import Guard
 from lightning_diag._judge import Judge
+from lightning_diag._plain import PlainStep
 from lightning_diag._roster import Roster, Whom
 from lightning_diag._samples import SampleIds
 from lightning_diag._schedule import Schedule
 from lightning_diag._teller import Teller
+from lightning_diag._tracer import Tracer
 from lightning_diag._transfer import Transfer, is_finite_now
 from lightning_diag.finding import Finding
 from lightning_diag.probes.base import Batch, Probe, Scene, Values
 from lightning_diag.probes.observer import Observer
-from lightning_diag.probes.origin import traced
 from lightning_diag.probes.parameters import TrainedParameters
 from lightning_diag.reading import Facts, Reading
 from lightning_diag.sinks.base import RunInfo, Sink
@@ -42,24 +43,23 @@ class Pipeline:
     Attributes:
         sampling: whether the step under way is sampled.
         samples: ids of the samples of the last steps.
+        last_step, epoch: of the newest optimizer step that is done, and of the newest batch.
+        plain: the short way for steps of which only the loss is wanted; None where there is none.
     """
 
     def __init__(
-        self,
-        probes: Sequence[tuple[str, Probe]],
-        judge: Judge,
-        sinks: Sequence[Sink],
-        schedule: Schedule,
-        guard: Guard,
-        on_finding: Callable[[Finding], None] | None = None,
-    ) -> None:
+        self, probes: Sequence[tuple[str, Probe]], judge: Judge, sinks: Sequence[Sink], schedule: Schedule,
+        guard: Guard, on_finding: Callable[[Finding], None] | None = None,
+    ) -> None:  # fmt: skip
         self.judge, self.schedule, self.guard = judge, schedule, guard
-        self.sampling, self.last_step, self.samples = False, 0, SampleIds()
+        self.sampling, self.last_step, self.epoch, self.samples = False, 0, 0, SampleIds()
         self._teller = Teller(judge, sinks, guard, on_finding, schedule.look_closely)
         self._roster = Roster(probes, guard, lambda facts: self._courier.hear(facts), self.know)
         self._observer: Observer | None = None
+        self.plain: PlainStep | None = None
+        self._tracer = Tracer(guard, self.know)
         self._batch: Batch | None = None
-        self._traced = self._from_outputs = self._in_validation = False
+        self._from_outputs = self._in_validation = False
         self._extra: Values = []
         self._courier = Courier(Transfer(), self._roster, self._teller, Facts())
 
@@ -68,6 +68,8 @@ class Pipeline:
         self._scene, self._transfer = scene, transfer
         self._courier = Courier(transfer, self._roster, self._teller, scene.facts)
         self._observer = Observer(scene.module, scene.observe)
+        if PlainStep.possible(scene, transfer):
+            self.plain = PlainStep(self.schedule, self._roster, self._observer, self.samples, transfer, self._courier)
         self._parameters = TrainedParameters.of(scene.module, scene.optimizers)
         self._roster.attach(scene)
         self._first_facts = self.facts
@@ -85,13 +87,13 @@ class Pipeline:
     def state_dict(self) -> dict[str, Any]:
         """Return what probes and facts have learned, for a checkpoint: plain data and tensors on the CPU."""
         self._courier.drain()
-        facts = self.facts.learned(self._first_facts, self._roster.lost)
-        return {"probes": self._roster.state_dict(), "facts": facts, "step": self.last_step, "traced": self._traced}
+        facts, traced = self.facts.learned(self._first_facts, self._roster.lost), self._tracer.done
+        return {"probes": self._roster.state_dict(), "facts": facts, "step": self.last_step, "traced": traced}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back a :meth:`state_dict` after :meth:`start`; leaves its argument alone."""
         self._courier.hear(state["facts"])
-        self.last_step, self._traced = int(state.get("step", 0)), bool(state.get("traced", False))
+        self.last_step, self._tracer.done = int(state.get("step", 0)), bool(state.get("traced", False))
         self._roster.load_state_dict(state["probes"], self._parameters.device)
 
     def finish(self, *, failed: bool = False) -> None:
@@ -105,25 +107,28 @@ class Pipeline:
             self._courier.finish(failed=failed)
             last = self.last_step if self._courier.alone else self._courier.arrived
             if not failed and last:
-                self._teller.take(Reading(last, self._epoch, {"run/ended": np.float64(1.0)}, self.facts, stage="end"))
+                self._teller.take(Reading(last, self.epoch, {"run/ended": np.float64(1.0)}, self.facts, stage="end"))
         finally:
             self._roster.each("detach")
             diagnosis = self.judge.diagnosis
             self._teller.each_sink(lambda sink: sink.close(diagnosis))
             self._batch = None
 
-    def batch_start(self, batch: Any, batch_idx: int, epoch: int, step: int, *, first: bool) -> None:
-        """A micro-batch begins; ``first`` of its optimizer step, whose number is ``step``."""
-        self._epoch, self._step = epoch, step
-        if first:
-            self.sampling = self.schedule.due(step)
-        self._whom: Whom = "all" if self.sampling else "wanted" if self._roster.wants() else "always"
-        self._batch = Batch(batch, batch_idx, epoch=epoch)
+    def batch_start(self, batch: Any, idx: int, epoch: int, step: int, *, first: bool, wanted: bool | None) -> None:
+        """A micro-batch begins; ``first`` of its optimizer step. Does a probe want it (None = they weren't asked)?"""
+        self.sampling = self.schedule.due(step) if first else self.sampling
+        if wanted is None:
+            wanted = not self.sampling and self._roster.wants()
+        self._begin(batch, idx, epoch, step, "all" if self.sampling else "wanted" if wanted else "always")
         self.samples.note(step, batch)
         if self._observer is not None:
             self._observer.start(self._whom != "always")
         if self.sampling:
             self._roster.each("batch_start", self._batch)
+
+    def take_over(self, batch: Any, batch_idx: int, epoch: int, step: int) -> None:
+        """A micro-batch that began as a :class:`PlainStep` goes on here."""
+        self._begin(batch, batch_idx, epoch, step, "always")
 
     def number(self, loss: Tensor) -> float | None:
         """Return a loss as a number where nothing else is wanted of it and reading it costs no waiting."""
@@ -138,8 +143,9 @@ class Pipeline:
             batch.loss, finite = loss, is_finite_now(loss)
         else:
             batch.number, finite = loss, loss - loss == 0.0
-        if finite is False and not self._traced:
-            self._trace(batch)
+        if finite is False and not self._tracer.done:
+            calls = self._observer.calls if self._courier.alone else None
+            self._extra += self._tracer.look(self._scene.module, self._parameters, batch.batch, calls)
         if self.sampling:
             batch.calls = tuple(self._observer.calls)
         armed = self._observer.armed and not self._from_outputs and self._scene.observe is None
@@ -192,6 +198,8 @@ class Pipeline:
 
     def settle(self) -> None:
         """Judge what waits: somebody asks for the findings, or the run does something else than steps."""
+        if self.plain is not None:
+            self.plain.book(self.last_step)
         self._teller.settle()
         self.schedule.late(*self._teller.late())
 
@@ -223,13 +231,17 @@ class Pipeline:
         if values and self._observer is not None:
             self._courier.send(self.last_step, epoch, -1, "validation", values)
 
+    def _begin(self, batch: Any, batch_idx: int, epoch: int, step: int, whom: Whom) -> None:
+        self.epoch, self._step, self._whom = epoch, step, whom
+        self._batch = Batch(batch, batch_idx, epoch=epoch)
+
     def _depart(self, batch_idx: int, values: Values) -> None:
         """Send the step's packet and judge what has arrived; a number alone needs no packet."""
         name, value = values[0]
         if len(values) == 1 and isinstance(value, float) and name == "loss/train":
-            self._teller.loss(self._step, self._epoch, batch_idx, value, self._courier.facts)
+            self._teller.loss(self._step, self.epoch, batch_idx, value, self._courier.facts)
             return
-        self._courier.send(self._step, self._epoch, batch_idx, "train", values, urgent=self.sampling)
+        self._courier.send(self._step, self.epoch, batch_idx, "train", values, urgent=self.sampling)
 
     def _look(self, batch: Batch) -> bool:
         """Find predictions and targets; returns whether there are any."""
@@ -245,16 +257,3 @@ class Pipeline:
     def _observed(self, batch: Batch) -> None:
         self._roster.each("observed", batch)
         batch.observed, batch.captured = batch.observed or batch.observation is not None, ()
-
-    def _trace(self, batch: Batch) -> None:
-        """The first non-finite loss: what was non-finite first, input, weight or module output?"""
-        assert self._observer is not None
-        self._traced = True
-        # a replay by one process could wait for the others for ever
-        calls = self._observer.calls if self._courier.alone else None
-        try:
-            values, learned = traced(self._scene.module, self._parameters, batch.batch, calls)
-            self._extra += values
-            self.know(learned)
-        except Exception as error:
-            self.guard.tell("the search for the first non-finite value", error)

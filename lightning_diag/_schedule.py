@@ -88,9 +88,10 @@ class Schedule:
         return self.spent_s / self.elapsed_s if self.elapsed_s > 0 else 0.0
 
     def done(
-        self, step: int, *, sampled: bool, own_s: float, step_s: float, late_s: float = 0.0, late_steps: int = 0
-    ) -> None:
-        """Book a finished step.
+        self, step: int, *, sampled: bool, own_s: float, step_s: float, late_s: float = 0.0, late_steps: int = 0,
+        steps: int = 1,
+    ) -> None:  # fmt: skip
+        """Book a finished step, or several that were not sampled.
 
         Args:
             step: its number.
@@ -99,16 +100,17 @@ class Schedule:
             step_s: its whole seconds, ours included.
             late_s: the part of ``own_s`` that went into earlier steps that had waited.
             late_steps: how many those were.
+            steps: how many are booked; ``step`` is the last of them, the seconds are those of all.
         """
         spent_s = own_s - late_s
         if sampled and self.device_sample_s > spent_s:  # NaN where there is no device: False
             spent_s = self.device_sample_s
         self.spent_s += spent_s
         self.elapsed_s += step_s
-        self._step_s = _mean(self._step_s, step_s - own_s)
+        self._step_s = _mean(self._step_s, (step_s - own_s) / steps, steps)
         self.late(late_s, late_steps)
         if not sampled:
-            self._plain_s = _mean(self._plain_s, spent_s)
+            self._plain_s = _mean(self._plain_s, spent_s / steps, steps)
             return
         if self._warm:
             self._sample_s = _mean(self._sample_s, spent_s)
@@ -206,5 +208,7 @@ class Schedule:
         self._warm = False
 
 
-def _mean(old: float, new: float) -> float:
-    return new if math.isnan(old) else (1 - SMOOTHING) * old + SMOOTHING * new
+def _mean(old: float, new: float, times: int = 1) -> float:
+    """Smooth; the new value may be that of several in a row."""
+    weight = SMOOTHING if times == 1 else 1 - (1 - SMOOTHING) ** times
+    return new if math.isnan(old) else (1 - weight) * old + weight * new

@@ -13,8 +13,8 @@ from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Facts, Reading
 from lightning_diag.sinks.base import Sink
 
-BLOCK = 64  # steps whose losses may wait to be judged together ...
-WAIT_S = 0.2  # ... and seconds since the last were: slower steps don't wait at all
+BLOCK = 256  # steps whose losses may wait to be judged together ...
+WAIT_S = 0.5  # ... and seconds since the last were: slower steps don't wait at all
 COVERAGE_S = 1.0  # least time between two looks at which checks have run: what a killed run loses at most
 
 

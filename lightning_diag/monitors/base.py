@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
@@ -16,6 +15,7 @@ from lightning_diag.diagnosis import Diagnosis
 from lightning_diag.errors import ConfigurationError
 from lightning_diag.finding import Finding
 from lightning_diag.monitors.session import Options, Parts, Session
+from lightning_diag.monitors.steps import Steps
 
 if TYPE_CHECKING or find_spec("pytorch_lightning") is None:
     _Callback = pl.Callback
@@ -44,6 +44,7 @@ class Monitor(_Callback):
 
     def __init__(self) -> None:
         self._session: Session | None = None
+        self._steps: Steps | None = None  # of the run that it leads: all that a hook looks at first
         self._saved: Mapping[str, Any] | None = None
 
     def parts(self) -> Parts:
@@ -81,9 +82,10 @@ class Monitor(_Callback):
         _retire(trainer)
         session = self._open(team, trainer, pl_module)
         for monitor in team:
-            monitor._session, monitor._saved = session, None
+            monitor._session, monitor._saved, monitor._steps = session, None, None
         if session is not None:
-            _sessions[trainer], session.serves = session, id(trainer)
+            self._steps = session.steps
+            _sessions[trainer], session.steps.serves = session, id(trainer)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Learn the plan."""
@@ -91,21 +93,39 @@ class Monitor(_Callback):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Decide whether the step is sampled."""
-        self._forward(Session.batch_start, trainer, trainer, batch, batch_idx)
+        steps = self._steps
+        if steps is None or steps.serves != id(trainer):
+            return
+        try:
+            steps.batch_start(trainer, batch, batch_idx)
+        except Exception as error:
+            self._broke(trainer, error)
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
         """Take the loss."""
-        self._forward(Session.loss, trainer, trainer, pl_module, loss)
+        steps = self._steps
+        if steps is None or steps.serves != id(trainer):
+            return
+        try:
+            steps.loss(trainer, pl_module, loss)
+        except Exception as error:
+            self._broke(trainer, error)
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         """Measure gradients before clipping."""
-        session = self._session
-        if session is not None and session.pipeline.sampling:
+        steps = self._steps
+        if steps is not None and steps.pipeline.sampling:
             self._forward(Session.before_update, trainer, optimizer)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Send the step's packet, judge what has arrived."""
-        self._forward(Session.batch_end, trainer, trainer, pl_module, outputs)
+        steps = self._steps
+        if steps is None or steps.serves != id(trainer):
+            return
+        try:
+            steps.batch_end(trainer, pl_module, outputs)
+        except Exception as error:
+            self._broke(trainer, error)
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """A validation pass begins; the sanity check doesn't count."""
@@ -156,7 +176,7 @@ class Monitor(_Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy or pickle of a monitor is a fresh one: it never writes to this one's record."""
-        return {**self.__dict__, "_session": None, "_saved": None}
+        return {**self.__dict__, "_session": None, "_saved": None, "_steps": None}
 
     # ------------------------------------------------------------------ inside
 
@@ -179,30 +199,21 @@ class Monitor(_Callback):
             Guard().tell("lightning_diag", error)
             return None
 
-    def _forward(self, call: Callable[..., bool | None], trainer: Any, *args: Any) -> None:
-        session = self._session
-        if session is None or session.lead is not self or session.serves != id(trainer):
+    def _forward(self, call: Callable[..., Any], trainer: Any, *args: Any) -> None:
+        if self._steps is None or self._steps.serves != id(trainer):
             return
-        start = perf_counter()
         try:
-            stepped = call(session, *args)
-            session.own_s += perf_counter() - start
-            if stepped:
-                session.step_done()
+            call(self._session, *args)
         except Exception as error:
-            self._broke(trainer, session, error)
+            self._broke(trainer, error)
 
     def _pipeline(self, name: str, trainer: Any, *args: Any) -> None:
-        session = self._session
-        if session is None or session.lead is not self or session.serves != id(trainer):
-            return
-        try:
-            getattr(session.pipeline, name)(*args)
-        except Exception as error:
-            self._broke(trainer, session, error)
+        self._forward(lambda session: getattr(session.pipeline, name)(*args), trainer)
 
-    def _broke(self, trainer: Any, session: Session, error: Exception) -> None:
+    def _broke(self, trainer: Any, error: Exception) -> None:
         """Our own code failed outside any one part: nothing more is measured in this run, training goes on."""
+        session = self._session
+        assert session is not None
         _retire(trainer)
         try:
             session.guard.tell("lightning_diag", error)
@@ -211,7 +222,7 @@ class Monitor(_Callback):
 
     def _close(self, trainer: Any, *, failed: bool) -> None:
         session = self._session
-        if session is None or session.lead is not self or session.serves != id(trainer):
+        if session is None or self._steps is None or self._steps.serves != id(trainer):
             return
         _retire(trainer)
         self._finish(session, failed=failed)
@@ -233,7 +244,7 @@ def _retire(trainer: Any) -> None:
     """The trainer's session, if there is one, gets no more hooks."""
     session = _sessions.pop(trainer, None)
     if session is not None:
-        session.serves = 0
+        session.steps.serves = 0
 
 
 def findings(trainer: Any) -> list[Finding]:

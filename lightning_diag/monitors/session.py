@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from lightning_diag._device_clock import DeviceClock
 from lightning_diag._guard import Guard
 from lightning_diag._judge import Judge, chosen
 from lightning_diag._pipeline import Pipeline
@@ -26,6 +24,7 @@ from lightning_diag.monitors import ranks
 from lightning_diag.monitors import trainer_view as view
 from lightning_diag.monitors.hyperparameters import hyperparameters
 from lightning_diag.monitors.outlets import make_dir, sinks_of
+from lightning_diag.monitors.steps import Steps
 from lightning_diag.monitors.stopwatch import Stopwatch
 from lightning_diag.observation import Observation
 from lightning_diag.probes.base import Probe
@@ -82,7 +81,6 @@ class Session:
     ) -> None:
         self.number = next(_count)  # the same on all ranks, before anything can fail
         self.lead: object = None
-        self.serves = 0  # id of the trainer while it forwards hooks: comparing two numbers is all a hook does at first
         self.options = options
         self.guard = Guard(options.strict)
         wanted = chosen(parts.detectors, options.select, options.ignore)
@@ -118,7 +116,7 @@ class Session:
         name = self.run_dir.name if self.run_dir else "run"
         info = RunInfo(self.run_dir, name, meta, resumed, self.pipeline.samples.of)
         self._exchange = ranks.exchange(trainer, self.number, self.guard)
-        self._stopwatch = Stopwatch(trainer, scene.clock, self._due, scene.facts.device)
+        self._stopwatch = Stopwatch(trainer, scene.clock, lambda: self.steps.due(), scene.facts.device)
         self.pipeline.start(scene, info, Transfer(self._exchange))
         if saved is not None and resumed is not None and "pipeline" in saved:
             self.pipeline.load_state_dict(saved["pipeline"])
@@ -126,68 +124,24 @@ class Session:
             opt.register_step_post_hook(self._after(k)) for k, opt in enumerate(scene.optimizers)
         ]
         self._index = {id(opt): k for k, opt in enumerate(scene.optimizers)}
-        # Lightning's own count is one too high after some resumes, so ours goes on from the checkpoint if there is one.
-        self._steps_done = view.steps_done(trainer) if resumed is None else resumed
-        self._scaler = view.scaler(trainer)
-        self._clock = DeviceClock(scene.facts.device == "cuda")
-        self.own_s, self._started, self._step_at = 0.0, time.perf_counter(), -1  # own: in the hooks of this step
-        (self._count, self._epochs), self._counted = view.counts(trainer), 0
+        self.steps = Steps(trainer, self.pipeline, self._exchange, scene.facts.device, resumed)
 
-    # ------------------------------------------------------------------ hooks of the lead monitor
+    # ------------------------------------------------------------------ hooks of the lead monitor; steps have their own
 
     def train_start(self, trainer: Any) -> None:
         """The loaders exist now."""
-        self._counted = self._count.completed  # a checkpoint's count is there by now
+        self.steps.train_start()
         self.pipeline.know(view.plan(trainer))
-
-    def batch_start(self, trainer: Any, batch: Any, batch_idx: int) -> None:
-        """A training micro-batch begins."""
-        step = self._steps_done + 1
-        first = step != self._step_at
-        if first:
-            self._step_at, self.own_s, self._started = step, 0.0, time.perf_counter()
-        self.pipeline.batch_start(batch, batch_idx, self._epochs.completed, step, first=first)
-        if first and (self.pipeline.sampling or step + 1 >= self.schedule.next):
-            self._clock.start()  # sampled steps, and plain ones just before them
-
-    def loss(self, trainer: Any, module: nn.Module, loss: Tensor) -> None:
-        """Backward is about to run on this loss."""
-        value: Tensor | float | None = self.pipeline.number(loss) if self._scaler is None else None
-        if value is None or trainer.accumulate_grad_batches != 1:
-            value = view.undivided(trainer, module, loss if value is None else value, self._scaler)
-        self.pipeline.loss(value)
 
     def before_update(self, optimizer: Optimizer) -> None:
         """Gradients are complete, unscaled and not yet clipped."""
         index = self._index.get(id(optimizer))
         if index is not None:
-            self.pipeline.before_update(index)
-
-    def batch_end(self, trainer: Any, module: nn.Module, outputs: Any) -> bool:
-        """A micro-batch is done; returns whether its optimizer step is."""
-        counted = self._count.completed
-        stepped = counted != self._counted or not getattr(module, "automatic_optimization", True)
-        self._counted = counted
-        self.pipeline.batch_end(outputs, stepped=stepped)
-        if stepped:
-            self._step_at = -1
-            self._steps_done += 1
-            if self._exchange is not None:
-                sampling = self.pipeline.sampling
-                trainer.should_stop |= ranks.follow(self._exchange, self.schedule, self._steps_done, sampling=sampling)
-        return stepped
+            self.steps.before_update(index)
 
     def validation_end(self, trainer: Any) -> None:
         """A validation pass is over; the user's metrics are known."""
         self.pipeline.validation_end(view.metrics(trainer), trainer.current_epoch)
-
-    def step_done(self) -> None:
-        """The optimizer step is over, and our own seconds of its hooks are added up."""
-        if self._clock.on:
-            self._clock.stop(sampled=self.pipeline.sampling)
-            for sampled, seconds in self._clock.passed():
-                self.schedule.device(seconds, sampled=sampled)
-        self.pipeline.step_done(own_s=self.own_s, step_s=time.perf_counter() - self._started)
 
     def finish(self, *, failed: bool = False) -> None:
         """The run is over, or broke. Safe to call twice."""
@@ -223,17 +177,10 @@ class Session:
 
     # ------------------------------------------------------------------ inside
 
-    def _due(self) -> bool:
-        """Whether the step of the next batch is sampled."""
-        return self._step_at == -1 and self.schedule.due(self._steps_done + 1)
-
     def _after(self, index: int) -> Callable[..., None]:
         def after(*_: Any) -> None:
-            if not self.pipeline.sampling:
-                return
-            start = time.perf_counter()
-            self.pipeline.after_update(index)
-            self.own_s += time.perf_counter() - start
+            if self.pipeline.sampling:
+                self.steps.after_update(index)
 
         return after
 
@@ -255,6 +202,6 @@ class Session:
             if self._exchange is None:
                 trainer.should_stop = True
             else:
-                self._exchange.stop_at(ranks.ahead(self.schedule, self._steps_done))
+                self._exchange.stop_at(ranks.ahead(self.schedule, self.steps.done))
         if self.options.on_finding is not None:
             self.options.on_finding(finding)

@@ -43,7 +43,8 @@ def encode(reading: Reading) -> bytes:
     >>> encode(Reading(3, 0, {"loss/train": 2.5, "lr": np.array([0.1, np.nan]), "loss/level": 2.0}))
     b'{"s":3,"e":0,"b":-1,"g":"train","v":{"loss/train":2.5,"lr":[0.1,NaN]}}\n'
     """
-    return _line(reading, [(key, value) for name, value in reading.values.items() if (key := _key(name)) is not None])
+    values = reading.values
+    return _line(reading, [(key, values[name]) for name, key in _keys(tuple(values))])
 
 
 def encode_whole(reading: Reading, ids: Sequence[str] = ()) -> bytes:
@@ -121,8 +122,9 @@ def jsonable(value: Any) -> Any:
 
 
 @lru_cache(maxsize=1024)
-def _key(signal: str) -> str | None:
-    return f"{json.dumps(signal)}:" if stored(signal) else None
+def _keys(signals: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """The signals of a reading that are written, each with its key."""
+    return tuple((signal, f"{json.dumps(signal)}:") for signal in signals if stored(signal))
 
 
 @lru_cache(maxsize=16)

@@ -116,15 +116,18 @@ class RecordSink(Sink):
             return
         file = self._opened(self._readings)
         lines: list[bytes] = []
+        last = self._info["last_step"]
         for reading in readings:
             if reading.facts is not self._facts and reading.facts != self._facts:
                 if lines:
                     file.write(b"".join(lines))
                     lines = []
+                self._info["last_step"] = last
                 self._write_facts(file, reading)
             lines.append(encode(reading))
-            self._info["last_step"] = max(self._info["last_step"], int(reading.step))
+            last = max(last, int(reading.step))
         file.write(b"".join(lines))
+        self._info["last_step"] = last
         if file.size > self._limit:
             self._thin(file)
 
