@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.hooks import RemovableHandle
 
 from lightning_diag._transfer import wait_for_all
 from lightning_diag.probes import activation_attention as attention
@@ -73,7 +72,7 @@ class ActivationProbe(Probe):
         self.exclude = checked("exclude", exclude)
         self.sites: list[Site] = []
         self._wired: list[tuple[nn.Module, Hook]] = []
-        self._handles: list[RemovableHandle] = []
+        self._hung: list[tuple[nn.Module, Hook]] = []  # those of them that are on their modules
 
     def attach(self, scene: Scene) -> dict[str, str]:
         """Find the sites and hang the hooks."""
@@ -135,8 +134,10 @@ class ActivationProbe(Probe):
             self._in_a_row = self._in_a_row + 1 if batch.batch_idx == self._batch_idx + 1 else 0
             self._recorder.attending = self._turn < DENSE or self._in_a_row % SPARSE == 0
         self._batch_idx = batch.batch_idx
-        if not self._handles:
-            self._handles = [hook.attach(m) for m, hook in self._wired if m.training]
+        if not self._hung:
+            self._hung = [wire for wire in self._wired if wire[0].training]
+            for module, hook in self._hung:
+                hook.hang(module)
 
     def loss(self, batch: Batch) -> None:
         """The forward pass is over."""
@@ -197,6 +198,6 @@ class ActivationProbe(Probe):
         self._remove()
 
     def _remove(self) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+        for module, hook in self._hung:
+            hook.take_off(module)
+        self._hung = []

@@ -73,6 +73,7 @@ def scores(query: Tensor, key: Tensor, heads: int, scale: float | None, *, causa
     return logits
 
 
+@torch.no_grad()
 def written_logits(module: nn.Module, made: Sequence[Tensor], heads: int) -> Tensor | None:
     """Return logits ``(N, H, T', S)`` of an attention written by hand from what its layers made.
 
@@ -96,6 +97,7 @@ def written_logits(module: nn.Module, made: Sequence[Tensor], heads: int) -> Ten
     return scores(query, key, heads, scale, causal=causal)
 
 
+@torch.no_grad()
 def multihead_logits(module: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
     """Return logits ``(N, H, T', S)`` of a few samples and queries of one call, masks included.
 

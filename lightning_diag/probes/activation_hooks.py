@@ -9,6 +9,7 @@ operations and costs nothing.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any
@@ -46,6 +47,7 @@ class Hook(Inert):
     def __init__(self, switch: Switch, see: See) -> None:
         self.switch = switch
         self.see = see
+        self._key = RemovableHandle(OrderedDict()).id  # a number that no other hook has
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         """Look at one call, or return at once."""
@@ -56,8 +58,7 @@ class Hook(Inert):
             return
         start = perf_counter()
         try:
-            with torch.no_grad():
-                self.see(module, args, kwargs, output)
+            self.see(module, args, kwargs, output)  # of detached tensors, so no graph is built
         except Exception as error:
             self.switch.on = False
             self.switch.error = error
@@ -66,6 +67,16 @@ class Hook(Inert):
     def attach(self, module: nn.Module) -> RemovableHandle:
         """Register it on a module."""
         return module.register_forward_hook(self, with_kwargs=True)
+
+    def hang(self, module: nn.Module) -> None:
+        """Register it on a module for one step: without a handle that is a quarter of the work."""
+        module._forward_hooks[self._key] = self
+        module._forward_hooks_with_kwargs[self._key] = True
+
+    def take_off(self, module: nn.Module) -> None:
+        """Take it off again."""
+        module._forward_hooks.pop(self._key, None)
+        module._forward_hooks_with_kwargs.pop(self._key, None)
 
 
 def first_tensor(data: Any) -> Tensor | None:

@@ -91,11 +91,12 @@ class Recorder:
         """A linear or convolution layer was called; ``came`` and ``went`` are the sites of its input and output."""
         dim = 1 if is_convolution(module) else -1
         given = args[0] if args and isinstance(args[0], Tensor) else None
-        x = None if given is None else first_tensor(given)
+        # data needs no gradient: only what trained layers made is judged
+        takes = came is not None and not self._activated and given is not None and given.requires_grad
+        x = first_tensor(given) if takes or self._waiting else None
         if x is not None and x.ndim >= 2:
             self._fed(x.shape[dim], x.numel() // (x.shape[0] * x.shape[dim]))
-            # data needs no gradient: only what trained layers made is judged
-            if came is not None and not self._activated and given is not None and given.requires_grad:
+            if came is not None and takes:
                 self._take(came, x, dim)
         y = None if went is None else first_tensor(output)
         if went is not None and y is not None:
@@ -164,11 +165,11 @@ class Recorder:
         by_site: dict[int, list[Tensor]] = {}
         rows = np.full(len(self.sites), np.nan)
         for (index, _), track, row in zip(keys, tracks, stats, strict=True):
-            by_site.setdefault(index, []).append(row.to(self.device))
-            rows[index] = np.fmin(rows[index], track.rows)
+            by_site.setdefault(index, []).append(row if row.device == self.device else row.to(self.device))
+            rows[index] = track.rows if len(by_site[index]) == 1 else min(rows[index], track.rows)
         order = np.full(len(self.sites), np.nan)
         order[list(self._order)] = np.arange(len(self._order))
-        joined = {i: kernels.worst(torch.stack(several)) for i, several in by_site.items()}
+        joined = {i: r[0] if len(r) == 1 else kernels.worst(torch.stack(r)) for i, r in by_site.items()}
         sharp = {i: _sharpest(several).to(self.device) for i, several in self._sharpness().items()}
         return self._table(joined, len(kernels.COLUMNS)), self._table(sharp, len(attention.COLUMNS)), rows, order
 

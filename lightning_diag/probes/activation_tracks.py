@@ -26,11 +26,28 @@ class Track:
     def __init__(self, curve: Curve, units: int, device: torch.device) -> None:
         self.curve = curve
         self.units = units
-        self.memory = Memory.fresh(units, device)
+        self.memory = Memory.fresh(units, device)  # that of one entry
         self.rows = 0
         self.calls = 0
         self.outputs: list[Tensor] = []
         self.inputs: list[Tensor] = []
+
+    @property
+    def memory(self) -> Memory:
+        """What is remembered of it."""
+        return Memory(self._all.units[self._at : self._at + 1], self._all.entry[self._at : self._at + 1])
+
+    @memory.setter
+    def memory(self, memory: Memory) -> None:
+        self.remember(memory, 0)
+
+    def remember(self, memory: Memory, at: int) -> None:
+        """Keep one entry of a memory that several tracks share: the same ones are often measured together again."""
+        self._all, self._at = memory, at
+
+    def shares(self, memory: Memory, at: int) -> bool:
+        """Whether it keeps this entry of this memory."""
+        return self._all is memory and self._at == at
 
     def wants(self) -> bool:
         """Count a call; whether it is one of those looked at."""
@@ -41,7 +58,8 @@ class Track:
         """Keep a sample ``(B, P, U)`` of the output, and of the input where the curve's limits are on it."""
         if self.outputs and self.outputs[0].shape[1] != output.shape[1]:
             return  # another number of positions: one of them will do
-        self.memory = self.memory.on(output.device)  # from a checkpoint it comes without knowing where the layer is
+        if self._all.units.device != output.device:
+            self.memory = self.memory.on(output.device)  # from a checkpoint it comes not knowing where the layer is
         self.outputs.append(output)
         if given is not None:
             self.inputs.append(given)
@@ -71,13 +89,20 @@ def measured(tracks: Sequence[Track], hidden: Iterable[bool]) -> list[Tensor]:
     for (curve, _, _), members in groups.items():
         outputs = _stack([output for _, output, _ in members])
         given = _stack([g for _, _, g in members]) if curve.of_input else outputs
-        memories = [tracks[i].memory for i, _, _ in members]
-        memory = Memory(torch.cat([m.units for m in memories]), torch.cat([m.entry for m in memories]))
-        stats, memory = kernels.measure(outputs, given, memory, curve)
-        for k, (i, _, _) in enumerate(members):
-            found[i] = stats[k]
-            tracks[i].memory = Memory(memory.units[k : k + 1], memory.entry[k : k + 1])
+        stats, memory = kernels.measure(outputs, given, _joined([tracks[i] for i, _, _ in members]), curve)
+        for k, ((i, _, _), row) in enumerate(zip(members, stats.unbind(0), strict=True)):
+            found[i] = row
+            tracks[i].remember(memory, k)
     return [f for f in found if f is not None]
+
+
+def _joined(tracks: Sequence[Track]) -> Memory:
+    """The memory of several tracks: the one they share, where they are all of its entries in their order."""
+    first = tracks[0]._all
+    if len(first.units) == len(tracks) and all(track.shares(first, k) for k, track in enumerate(tracks)):
+        return first
+    memories = [track.memory for track in tracks]
+    return Memory(torch.cat([m.units for m in memories]), torch.cat([m.entry for m in memories]))
 
 
 def _stack(tensors: Sequence[Tensor]) -> Tensor:

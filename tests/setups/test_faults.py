@@ -181,10 +181,10 @@ def test_a_monitor_that_cannot_even_say_what_it_needs(
 @pytest.mark.parametrize(
     "place",
     [
-        "lightning_diag.monitors.session.Session.batch_start",
-        "lightning_diag.monitors.session.Session.loss",
+        "lightning_diag.monitors.steps.Steps.batch_start",
+        "lightning_diag.monitors.steps.Steps.loss",
         "lightning_diag.monitors.session.Session.before_update",
-        "lightning_diag.monitors.session.Session.batch_end",
+        "lightning_diag.monitors.steps.Steps.batch_end",
         "lightning_diag.monitors.session.Session.train_start",
         "lightning_diag.monitors.session.Session.finish",
         "lightning_diag.monitors.session.Session.state_dict",
