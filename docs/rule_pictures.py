@@ -55,8 +55,12 @@ def run_example(cls: type[Detector]) -> Example:
             seen.findings.append((reading.step, finding))
         return finding
 
+    def take(self: Detector, reading: Reading) -> None:
+        seen.readings.append(reading)
+        cls.take(self, reading)
+
     scope: dict[str, Any] = dict(vars(sys.modules[cls.__module__]))
-    scope[cls.__name__] = type(cls.__name__, (cls,), {"update": update, "__module__": cls.__module__})
+    scope[cls.__name__] = type(cls.__name__, (cls,), {"update": update, "take": take, "__module__": cls.__module__})
     test = doctest.DocTestParser().get_doctest(inspect.getdoc(cls) or "", scope, cls.rule, None, None)
     if doctest.DocTestRunner(verbose=False).run(test, out=lambda _: None).failed:
         raise RuntimeError(f"the example of {cls.rule} doesn't print what it says")

@@ -31,7 +31,7 @@ class HostSignals:
         if "loss/train" in values:
             made, curve = self._of_loss(float(values["loss/train"]), reading.facts)
         else:
-            made, curve = {}, self.curve if reading.stage == "end" else NO_LOSSES
+            made, curve = {}, NO_LOSSES
         if "class/support" in values and "class/right" in values:
             support, right = reading.vector("class/support"), reading.vector("class/right")
             assert support is not None and right is not None
@@ -39,7 +39,7 @@ class HostSignals:
                 made["class/error"] = 1 - right / np.where(support > 0, support, np.nan)
         if "grad/optimizer_norm" in values:
             made.update(update_ratios(reading))
-        if not made and curve is NO_LOSSES:
+        if not made:
             return reading
         # dataclasses.replace costs twice as much
         step, epoch, batch = reading.step, reading.epoch, reading.batch_idx

@@ -123,6 +123,8 @@ class Judge:
     def update(self, reading: Reading) -> list[Finding]:
         """Eat an enriched reading; return the findings that opened, worsened, came back or resolved."""
         self._unmeasured = reading.facts.unmeasured
+        if reading.stage == "end":
+            reading = dataclasses.replace(reading, curve=self._host.curve)
         reasons, ran, findings = self._reasons, self._ran, self._open
         changes: list[Finding] = []
         judging, taking = self._wakes.shown(reading)

@@ -9,7 +9,7 @@ from lightning_diag.detectors._arguments import number
 from lightning_diag.detectors._contrast import Contrast
 from lightning_diag.detectors._data import Order, unseen
 from lightning_diag.detectors._words import percent
-from lightning_diag.detectors.base import Detector
+from lightning_diag.detectors.base import NEVER, Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
@@ -121,6 +121,7 @@ class DataLabelNoise(Detector):
     title: ClassVar[str] = "Labels are probably wrong"
     refresh: ClassVar[bool] = True
     resolve_after: ClassVar[int | None] = 3
+    rests_until: int = NEVER  # judged when samples were counted
 
     def __init__(
         self, limit: float = 0.05, depth: float = 0.6, margin: float = 1.0, stays: float = 0.8, note: float = 0.015
@@ -149,10 +150,7 @@ class DataLabelNoise(Detector):
         if "data/shift_match" in reading.values:
             return self._tokens(reading)
         self._order.see(reading)
-        if reading.facts.task != "language-model":
-            self._contrast.see(reading)
-        relative = reading.scalar("loss/relative")
-        self._relative = self._relative if relative is None else relative
+        self.take(reading)
         share, samples = reading.scalar("data/noise_frac"), reading.scalar("data/noise_samples")
         if share is None or not samples:
             why = "too few samples were seen twice with class scores and integer labels"
@@ -196,6 +194,11 @@ class DataLabelNoise(Detector):
             ),
         )
 
+    def take(self, reading: Reading) -> None:
+        if reading.facts.task != "language-model":
+            self._contrast.see(reading)
+        self._relative = float(reading.values.get("loss/relative", self._relative))
+
     def _tokens(self, reading: Reading) -> Finding | None:
         """Judge targets that should be the next input, as those of a causal language model are."""
         match, alike = reading.vector("data/shift_match"), reading.vector("data/shift_astray")
@@ -203,8 +206,7 @@ class DataLabelNoise(Detector):
             raise NotMeasurable("the targets aren't the inputs one position on: what they should be isn't known")
         spread = float(alike.max()) < SPREAD
         self._astray = [*self._astray, float(1 - match[1]) if spread else 0.0][-BATCHES:]
-        least = min(self._astray)
-        if len(self._astray) < BATCHES or least <= self.note:
+        if len(self._astray) < BATCHES or (least := min(self._astray)) <= self.note:
             return None
         worse, share = least > self.limit, sum(self._astray) / BATCHES
         limit = self.limit if worse else self.note
