@@ -195,6 +195,7 @@ class DataLabelNoise(Detector):
         )
 
     def take(self, reading: Reading) -> None:
+        """Note the loss."""
         if reading.facts.task != "language-model":
             self._contrast.see(reading)
         self._relative = float(reading.values.get("loss/relative", self._relative))
@@ -232,9 +233,8 @@ class DataLabelNoise(Detector):
 
     def _rate(self, reading: Reading, share: float, samples: float, seen: float) -> tuple[float, float]:
         """The rate of wrong labels and its standard error; 0 where margins only look like it."""
-        known = reading.facts.loss_kind is not None
         sure = (reading.scalar("data/noise_margin") or 0.0) / self.margin
-        if sure < (SURE if known else 1):
+        if sure < (1 if reading.facts.loss_kind is None else SURE):
             raise NotMeasurable(UNSURE)
         if self._relative >= 1:
             raise NotMeasurable("the network is no better than chance")
