@@ -10,10 +10,13 @@ from lightning_diag._merge import Landed
 from lightning_diag._roster import Roster
 from lightning_diag._teller import Teller
 from lightning_diag._transfer import Transfer
+from lightning_diag.observation import Observation
 from lightning_diag.packet import Packet
 from lightning_diag.probes.base import Values
 from lightning_diag.reading import Facts, Reading
 from lightning_diag.signals import SIGNALS
+
+OF_CLASSES = ("class/", "accuracy/", "data/noise")  # signals that mean something only of scores of classes
 
 
 class Courier:
@@ -72,6 +75,12 @@ class Courier:
             joined = {**self._pending.get(name, {}), **value} if isinstance(value, Mapping) else value
             self._pending[name] = joined
 
+    def trust(self, seen: Observation | None) -> Observation | None:
+        """Return what was seen of predictions; what the user gave is taken at its word."""
+        if seen is not None and not seen.guessed and not self.facts.class_scores:
+            self.know({"class_scores": True})
+        return seen
+
     def _take(self, parts: Iterable[Landed]) -> None:
         for part in parts:
             self.arrived = part.step
@@ -85,9 +94,14 @@ class Courier:
                 self.teller.take(reading)
 
     def _judged(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What is left for detectors and sinks: raw rows give way to what probes made of them."""
+        """What is left for detectors and sinks: raw rows give way to what probes made of them.
+
+        What counts classes is left out while outputs may be an embedding or an image beside which labels happen to be.
+        """
         made = self._roster.derived()
         raw = [name for name in values if SIGNALS[name].merge == "rows"]
+        if not self.facts.class_scores:
+            raw += [name for name in values if name.startswith(OF_CLASSES)]
         if not raw and not made:
             return values
         return {**{name: value for name, value in values.items() if name not in raw}, **made}

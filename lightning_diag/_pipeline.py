@@ -227,8 +227,7 @@ class Pipeline:
         if not self._in_validation:
             return
         self._in_validation = False
-        values = self._roster.gather("validation_end", metrics)
-        if values and self._observer is not None:
+        if (values := self._roster.gather("validation_end", metrics)) and self._observer is not None:
             self._courier.send(self.last_step, epoch, -1, "validation", values)
 
     def _begin(self, batch: Any, batch_idx: int, epoch: int, step: int, whom: Whom) -> None:
@@ -248,7 +247,8 @@ class Pipeline:
         assert self._observer is not None
         try:
             batch.captured = self._observer.outputs()
-            batch.observation = self._observer.look(batch.batch, batch.outputs)
+            scores = self.facts.class_scores is not False
+            batch.observation = self._courier.trust(self._observer.look(batch.batch, batch.outputs, scores=scores))
         except Exception as error:
             self.guard.tell("the observation of predictions", error)
             self._observer.observe = None

@@ -23,6 +23,7 @@ class Observation:
         sample_loss: ``(B,)`` loss per sample.
         domain: ``(B,)`` integer domain ids, or one name for the whole batch.
         sample_id: ``(B,)`` integer ids.
+        guessed: set by the package where it found them by their shape alone.
 
     Raises:
         ValueError: neither logits, preds nor sample_loss is given.
@@ -34,6 +35,7 @@ class Observation:
     sample_loss: Tensor | None = None
     domain: Tensor | str | None = None
     sample_id: Tensor | None = None
+    guessed: bool = False
 
     def __post_init__(self) -> None:
         if self.logits is None and self.preds is None and self.sample_loss is None:

@@ -14,7 +14,9 @@ from lightning_diag.streaming.loss_trace import LossTrace
 Value = NDArray[np.float64]
 NO_LOSSES = LossTrace()
 STAGES = ("train", "validation", "end")
-LEARNED = ("task", "loss_kind", "num_classes", "chance_loss", "chance_source", "loss_floor", "shared_loss")
+LEARNED = (
+    "task", "loss_kind", "num_classes", "class_scores", "chance_loss", "chance_source", "loss_floor", "shared_loss",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Facts:
         task: ``classification``, ``regression``, ``language-model`` or None.
         loss_kind: ``cross-entropy``, ``mse``, ``l1``, ``bce`` ... when the loss was *recomputed and matched*.
         num_classes: size of the classifier's output.
+        class_scores: whether what the module returned are scores of the batch's integer targets: the loss says so, or
+            nearly every class there could be was a target; None = not known yet.
         chance_loss: loss of the best constant predictor, in the units of the loss (entropy of the label histogram
             for cross-entropy, variance of the target for MSE).
         chance_source: how ``chance_loss`` is known, in words.
@@ -81,6 +85,7 @@ class Facts:
     task: str | None = None
     loss_kind: str | None = None
     num_classes: int | None = None
+    class_scores: bool | None = None
     chance_loss: float | None = None
     chance_source: str | None = None
     loss_floor: float = 0.0

@@ -91,6 +91,7 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("chance/loss", "loss", "candidate", "mean", (), "loss of the best constant predictor under each candidate"),
     Signal("chance/smoothing", "1", None, "mean", (), "label smoothing that would explain the loss"),
     Signal("loss/slip", "1", "slip", "mean", (), "relative difference of the loss to a usual one with this slip in it"),
+    Signal("chance/coverage", "1", None, "mean", (), "share of the classes outputs could stand for that were targets"),
     Signal("chance/floor", "loss", None, "mean", (), "lowest loss under that label smoothing"),
     # once, at the first loss that is not finite
     Signal("origin/input", "0 or 1", "input", "mean", (), "1 where an input tensor of the batch held such a value"),

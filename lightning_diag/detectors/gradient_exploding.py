@@ -19,7 +19,8 @@ from lightning_diag.streaming.sorted_window import SortedWindow
 
 TINY_RMS = 1e-4  # weights that started smaller are new (LoRA's B, ReZero's gates): gradient over weight means nothing
 SOON_STEPS = 20  # the first losses of a badly scaled start pass
-SOON_UNKNOWN_STEPS = 30  # ... and those that stand in for chance where it isn't known
+SOON_UNKNOWN_STEPS, LATE_UNKNOWN_STEPS = 30, 100  # the same where chance isn't known: far above it, and at all
+HIGH = 0.8  # of the highest R so far: below it such a loss is falling again
 
 
 class GradientExploding(Detector):
@@ -52,8 +53,9 @@ class GradientExploding(Detector):
             there to the score of its healthy twin.
 
     Fires when:
-        ``m > ratio`` or ``jump`` is passed (info); a warning when R is also above ``worse`` after 20 steps (30 where
-        chance isn't known), or the loss well above its best; critical when R is above ``lost`` after 2 % of the plan
+        ``m > ratio`` or ``jump`` is passed (info); a warning when R is also above ``worse`` after 20 steps (where
+        chance isn't known above ``lost`` after 30, or ``worse`` after 100, and not falling), or the loss well above its
+        best; critical when R is above ``lost`` after 2 % of the plan
         and not falling. Of several optimizers each is judged apart; info only where they follow losses of their own: a
         rise says nothing then.
 
@@ -182,7 +184,11 @@ class GradientExploding(Detector):
             and run.relative > 0.5 * run.trail[len(run.trail) // 2][1]
         ):
             return Severity.CRITICAL
-        return Severity.WARNING if run.above_start > self.worse or run.diverging() else Severity.INFO
+        soon = run.known or run.watched >= LATE_UNKNOWN_STEPS  # a value loss rises while rewards are found
+        worse = self.worse if soon else self.lost
+        high = run.known or not run.trail or run.relative > HIGH * max(r for _, r in run.trail)
+        suffers = (run.above_start > worse and high) or (soon and run.diverging())
+        return Severity.WARNING if suffers else Severity.INFO
 
     def _finding(self, reading: Reading, where: list[str], jump: float) -> Finding:
         value, facts, severity = self._ratios.median(), reading.facts, self._severity()

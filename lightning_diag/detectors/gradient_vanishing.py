@@ -157,7 +157,7 @@ class GradientVanishing(Detector):
         span, run = self._spans.median(), self._run
         ratios = reading.vector("update/parameter_ratio")
         still = ratios is not None and 0 <= ratios[layers[weak[0]]] < 10**self.still_log10
-        suffers = run.stuck(self.stuck) or (still and run.ripe and run.relative > self.slow)
+        suffers = run.stuck(self.stuck) or (still and run.ripe and run.known and run.relative > self.slow)
         last = named(reading, int(layers[-1]))
         return self.found(
             reading,

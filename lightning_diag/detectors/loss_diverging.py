@@ -46,7 +46,8 @@ class LossDiverging(Detector):
         steps: steps in a row, or 0.1 % of the plan where that is more; higher = later, quieter. Default 15.
         lost: level in units of the worse of start and chance from which, held for 100 steps (or 2 % of the plan), the
             run counts as lost; higher = critical later. Default 1.2; 3 times the start where chance isn't known
-            (and then nothing below that counts before the loss has fallen by 30 %).
+            (and then nothing below that counts before the loss has fallen by 30 %; where it fell below zero by more
+            than the size of its start, as a policy gradient's surrogate does, it has to rise as far above zero).
         guard_steps: steps after the start (or 5 % of the plan where that is less, at least 20) and after a jump of the
             learning rate during which nothing is judged; higher = quieter. Default 50.
 
@@ -164,6 +165,8 @@ class LossDiverging(Detector):
         limit = min(self._best + rise, ceiling)
         if not sure and self._best > 0.7 * self._start:
             limit = ceiling  # nothing was reached yet: some losses rise from a low start
+        if not sure and self._best < -abs(self._start):
+            limit = ceiling = max(self._start, 0.0) - self._best  # from about 0 down: a surrogate that goes back to 0
         self._high = self._high + 1 if level > ceiling else 0
         if self._high == 1:
             self._lost_at = reading.step

@@ -210,7 +210,8 @@ class LossSpike(Detector):
         self._phase, self._after = "confirmed", []
         self._spikes = [*self._spikes, self._spike["step"]][-self.repeats :]
         wide = max(WIDE, (reading.facts.planned_steps or 0) // 20)
-        if len(self._spikes) == self.repeats and reading.step - self._spikes[0] <= wide:
+        own = reading.facts.automatic_optimization or reading.facts.shared_loss  # else e.g. a target network moves
+        if own and len(self._spikes) == self.repeats and reading.step - self._spikes[0] <= wide:
             return self._finding(reading, Severity.WARNING, f"; that makes {self.repeats} spikes within {wide} steps")
         return self._finding(reading, Severity.INFO, "")
 

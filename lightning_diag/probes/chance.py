@@ -25,6 +25,9 @@ DENSE = 64  # sampled batches that are all recomputed; by then the loss is recog
 SPARSE = 10  # afterwards every so many of them refine the chance level
 MAX_CLASSES = 65_536
 MAX_SMOOTHING = 0.5
+COVERED = 0.9  # share of the classes which outputs could stand for that were targets: then they stand for them
+LABELS = 10  # labels a class from which it is known that they don't
+ASTRAY = 0.2  # share of targets beyond the last class (one value may mean "ignore")
 SOURCES = {"c": "entropy of the labels", "b": "entropy of the labels", "m": "variance of the target"}  # by first letter
 
 
@@ -37,6 +40,10 @@ class ChanceProbe(Probe):
     - mean squared error on the target, on one-hot labels, or on the input (autoencoders): variance per element;
     - mean absolute error: mean absolute deviation (from the running mean, an upper bound within a few percent).
 
+    Also tells whether outputs of a fitting shape are scores of the classes at all: where the loss is recognized as one
+    of them, where input and target are tokens, or where nine of ten classes were targets. An encoder's 64 features
+    beside labels of ten classes are none.
+
     Formulas: the constant that minimizes the expected loss is the label distribution, the mean, or the median (Hastie,
     Tibshirani & Friedman, *The Elements of Statistical Learning*, section 2.4). Nothing is assumed: where no candidate
     matches three batches in a row (within 1e-4, in half precision 1e-2), chance stays unknown. The first 64 sampled
@@ -44,7 +51,7 @@ class ChanceProbe(Probe):
     """
 
     kept = ("_seen", "_sums", "_matched", "_smoothings", "_known", "_classes")
-    signals = ("chance/error", "chance/loss", "chance/smoothing", "chance/floor")
+    signals = ("chance/error", "chance/loss", "chance/smoothing", "chance/floor", "chance/coverage")
 
     def attach(self, scene: Scene) -> dict[str, str]:
         self._seen = 0
@@ -59,6 +66,7 @@ class ChanceProbe(Probe):
         self._tolerance = TOLERANCE_HALF if half else TOLERANCE
         self._classes: int | None = None
         self._tokens = False
+        self._coverage: Tensor | None = None
         return {}
 
     def facts(self) -> Mapping[str, Any]:
@@ -85,7 +93,9 @@ class ChanceProbe(Probe):
         values: Values = [("chance/error", self._errors), ("chance/loss", self._levels)]
         if self._smoothing:
             values += [("chance/smoothing", self._smoothing[0]), ("chance/floor", self._smoothing[1])]
-        self._errors = self._levels = None
+        if self._coverage is not None:
+            values.append(("chance/coverage", self._coverage))
+        self._errors = self._levels = self._coverage = None
         self._smoothing = []
         return values
 
@@ -98,7 +108,7 @@ class ChanceProbe(Probe):
         best = int(np.argmax(self._matched))
         if self._matched[best] >= MATCHES:
             return self._tell(CANDIDATES[best], float(levels[best]), 0.0)
-        return self._learn_smoothing(reading)
+        return self._learn_smoothing(reading) or self._learn_coverage(reading)
 
     def detach(self) -> None:
         self._sums.clear()
@@ -119,6 +129,15 @@ class ChanceProbe(Probe):
         level = (1 - epsilon) * entropy + epsilon * math.log(self._classes)
         return self._tell(f"cross-entropy (label smoothing {epsilon:.2g})", level, floor)
 
+    def _learn_coverage(self, reading: Reading) -> Mapping[str, Any]:
+        """Whether outputs are scores of classes, where no loss says so."""
+        coverage = reading.scalar("chance/coverage")
+        if coverage is None or not math.isfinite(coverage) or reading.facts.class_scores is not None:
+            return {}
+        if coverage >= COVERED:
+            return {"class_scores": True}
+        return {"class_scores": False} if self._seen >= DENSE else {}
+
     def _tell(self, kind: str, level: float, floor: float) -> Mapping[str, Any]:
         if not level > 0 or (kind == self._known[0] and abs(level / self._known[1] - 1) < REFINE):
             return {}
@@ -130,8 +149,10 @@ class ChanceProbe(Probe):
             "task": self._task(kind),
             "chance_source": SOURCES.get(kind[0], "spread of the target"),
         }
-        if self._classes:
-            known["num_classes"] = self._classes
+        if known["task"] != "regression":
+            known["class_scores"] = True
+            if self._classes:
+                known["num_classes"] = self._classes
         return known
 
     def _task(self, kind: str) -> str:
@@ -162,6 +183,7 @@ class ChanceProbe(Probe):
         valid = (labels >= 0) & (labels < classes)
         safe = labels.clamp(0, classes - 1)
         share = self._label_shares(safe, valid, classes)
+        self._coverage = self._covered(share, labels, classes)
         entropy = -(share * share.clamp_min(1e-12).log()).sum()
         logp = F.log_softmax(flat, dim=1)
         weight = valid.float()
@@ -176,6 +198,14 @@ class ChanceProbe(Probe):
             "cross-entropy (sum)": (nll, entropy * count),
             "mse (one-hot)": (F.mse_loss(flat, onehot), (share * (1 - share)).mean()),
         }
+
+    def _covered(self, share: Tensor, labels: Tensor, classes: int) -> Tensor:
+        """Share of the classes that were targets; NaN while labels are too few to say that the others never are."""
+        if self._tokens:
+            return share.new_ones(())
+        covered = (share > 0).float().mean() * ((labels >= classes).float().mean() <= ASTRAY)
+        few = self._sums["labels"].sum() < LABELS * classes
+        return torch.where((covered < COVERED) & few, math.nan, covered)
 
     def _smooth(self, loss: Tensor, mean: Tensor, uniform: Tensor, classes: int) -> None:
         """Solve ``loss = (1 - e) * mean + e * uniform`` for e; the floor is the entropy of a smoothed label."""

@@ -81,7 +81,7 @@ class ClassProbe(Probe):
 
     def learn(self, reading: Reading) -> Mapping[str, Any]:
         self._binary = reading.facts.loss_kind == "bce"
-        if self._classes is None or self._named == self._classes:
+        if self._classes is None or self._named == self._classes or not reading.facts.class_scores:
             return {}
         self._named = self._classes
         given = self.class_names or reading.names("class")

@@ -53,8 +53,10 @@ class Observer:
         self.calls.clear()
         self._outputs.clear()
 
-    def look(self, batch: Any, outputs: Any = None) -> Observation | None:
+    def look(self, batch: Any, outputs: Any = None, *, scores: bool = True) -> Observation | None:
         """Return predictions and targets of the batch, or None when nothing fits. Drops what was captured.
+
+        With ``scores=False`` captured outputs are never taken for scores of classes: they turned out to be none.
 
         Errors of the user's ``observe`` pass through.
         """
@@ -68,16 +70,17 @@ class Observer:
         target = find_target(batch)
         if target is None:
             return None
-        for labels in _shapes(target):
+        for labels in _shapes(target) if scores else ():
             for output in captured:
                 for tensor in _tensors(output):
                     logits = as_logits(tensor, labels)
                     if logits is not None:
-                        return Observation(target=labels, logits=logits.detach(), **_extras(batch))
+                        return Observation(target=labels, logits=logits.detach(), guessed=True, **_extras(batch))
         for output in captured:
             for tensor in _tensors(output):
                 if tensor.shape == target.shape or tensor.squeeze(-1).shape == target.shape:
-                    return Observation(target=target, preds=tensor.detach().reshape(target.shape), **_extras(batch))
+                    preds = tensor.detach().reshape(target.shape)
+                    return Observation(target=target, preds=preds, guessed=True, **_extras(batch))
         return None
 
     def outputs(self) -> list[Tensor]:

@@ -107,8 +107,26 @@ def test_an_autoencoder_is_judged_against_the_mean_input() -> None:
 
 
 def test_an_unknown_loss_stays_unknown() -> None:
-    assert learned(classification(lambda o, y: F.cross_entropy(o, y) + 0.3)) == {}
-    assert learned(classification(lambda o, y: torch.tensor(float("nan")))) == {}
+    assert learned(classification(lambda o, y: F.cross_entropy(o, y) + 0.3)) == {"class_scores": True}
+    assert learned(classification(lambda o, y: torch.tensor(float("nan")))) == {"class_scores": True}
+
+
+def coverage(width: int, count: int = 70, size: int = 64, first: int = 0) -> dict[str, Any]:
+    """What is learned of outputs ``(B, width)`` beside labels ``first`` to ``first + 9``, under a loss of its own."""
+
+    def make(g: torch.Generator) -> Batch:
+        y, out = torch.randint(first, first + 10, (size,), generator=g), torch.randn(size, width, generator=g)
+        return Batch(None, 0, loss=out.square().sum(), observation=Observation(target=y, logits=out, guessed=True))
+
+    return learned(make, count)
+
+
+def test_outputs_beside_labels_are_scores_of_them_where_nearly_every_class_was_a_target() -> None:
+    assert coverage(10, 3) == coverage(11, 20) == {"class_scores": True}
+    assert coverage(64, 60) == {}, "perhaps the others come"
+    assert coverage(64) == coverage(16) == {"class_scores": False}
+    assert coverage(4) == {"class_scores": False}, "labels beyond the last"
+    assert coverage(1000, size=16) == {}, "too few labels to say"
 
 
 def test_smoothing_is_not_taken_for_plain_cross_entropy_while_logits_are_flat() -> None:
