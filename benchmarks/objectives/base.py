@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import lightning.pytorch as pl
@@ -30,7 +31,7 @@ def table(name: str) -> tuple[Tensor, Tensor]:
 def mlp(*sizes: int, act: type[nn.Module] = nn.ReLU) -> nn.Sequential:
     """Linear layers of these sizes with an activation between each two."""
     layers: list[nn.Module] = []
-    for before, after in zip(sizes[:-1], sizes[1:], strict=True):
+    for before, after in pairwise(sizes):
         layers += [nn.Linear(before, after), act()]
     return nn.Sequential(*layers[:-1])
 

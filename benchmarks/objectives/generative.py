@@ -125,7 +125,7 @@ class MaskedPixels(Objective):
 
 
 class Quantized(Objective):
-    """Vector-quantized autoencoder with straight-through gradients and a commitment loss (van den Oord et al., 2017)."""
+    """Vector-quantized autoencoder, straight-through gradients, commitment loss (van den Oord et al., 2017)."""
 
     good = 0.5  # share of the pixels' variance that is explained
 

@@ -56,6 +56,17 @@ def test_without_consequence_it_is_info() -> None:
     assert {f.severity for f in findings(GradientExploding(), stream(scaled(2000, 0.6)))} == {Severity.INFO}
 
 
+def test_where_chance_is_not_known_a_rise_has_to_last() -> None:
+    blind = facts(chance_loss=None)
+    assert first(findings(GradientExploding(), stream(scaled(2000, 1.5), known=blind)), Severity.WARNING) == 100
+    assert first(findings(GradientExploding(), stream(scaled(2000, 11.0), known=blind)), Severity.WARNING) == 30
+
+    def falling(step: int, rng: np.random.Generator) -> Values:
+        return scaled(2000, 5.0 if step < 60 else 1.5)(step, rng)
+
+    assert first(findings(GradientExploding(), stream(falling, known=blind)), Severity.WARNING) is None
+
+
 def test_a_lost_run_is_critical() -> None:
     found = findings(GradientExploding(), stream(scaled(2000, 50.0)))
     assert first(found, Severity.CRITICAL) == 60

@@ -97,6 +97,16 @@ def test_a_contrastive_loss_that_rises_from_a_low_start_is_silent() -> None:
     assert watch(LossDiverging(), stream(losses, known(2000, chance_loss=4.0))) != []
 
 
+def test_a_surrogate_of_rewards_that_goes_back_to_zero_is_silent() -> None:
+    n = 900
+    rng = np.random.default_rng(3)
+    way = np.interp(np.arange(n), (0, 250, 600, n), (0.0, -0.4, -0.05, 0.0)) + 0.05 * rng.standard_normal(n)
+    facts = Facts(planned_steps=n, optimizers=("Adam",))
+    assert not watch(LossDiverging(), stream(way, facts))
+    far = np.where(np.arange(n) < 400, way, 1.0 + 0.05 * rng.standard_normal(n))
+    assert watch(LossDiverging(), stream(far, facts)), "as far above zero as it never was below"
+
+
 def test_the_start_is_guarded() -> None:
     losses = 1.0 * noise(400)
     losses[12:40] *= 4  # settles within the guard

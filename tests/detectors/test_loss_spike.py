@@ -82,6 +82,16 @@ def test_three_recovered_spikes_are_a_warning() -> None:
     assert worst.step == 541 and "3 spikes within 1000 steps" in worst.message
 
 
+def test_spikes_of_a_loss_that_is_stepped_on_by_hand_stay_notes() -> None:
+    losses = np.full(900, 0.5) * noise(900)
+    for at in (300, 420, 540):
+        losses[at : at + 3] *= 8
+    news = watch(LossSpike(), stream(losses, known(900, automatic_optimization=False)))
+    assert {f.severity for _, f in news} == {Severity.INFO}
+    shared = known(900, automatic_optimization=False, shared_loss=True)
+    assert Severity.WARNING in {f.severity for _, f in watch(LossSpike(), stream(losses, shared))}
+
+
 def test_three_spikes_far_apart_are_no_warning() -> None:
     losses = np.full(3000, 0.5) * noise(3000)
     for at in (300, 1400, 2500):

@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from lightning_diag import Diagnostics, Severity
 from lightning_diag.record import load
-from tests.training import Classifier, fit, loader
+from tests.training import Classifier, fit
 
 
 class Encoder(Classifier):

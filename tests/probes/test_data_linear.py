@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from lightning_diag.reading import Facts
 
 
 def seen(x: Tensor, y: Tensor, classes: int) -> Batch:
-    answer = {"logits": torch.zeros(len(x), classes)} if classes else {"preds": torch.zeros_like(y)}
+    answer: dict[str, Any] = {"logits": torch.zeros(len(x), classes)} if classes else {"preds": torch.zeros_like(y)}
     return Batch((x, y), 0, observation=Observation(target=y, **answer))
 
 
