@@ -84,10 +84,12 @@ def test_regression_and_soft_labels_are_not_classes() -> None:
 def test_names_come_from_the_user_the_data_set_or_the_numbers() -> None:
     probe = attached()
     validated(probe, [Observation(target=torch.tensor([0]), logits=torch.randn(1, 2))])
-    assert probe.learn(Reading(1, 0, {}))["names"]["class"] == ("class 0", "class 1")
+    assert probe.learn(Reading(1, 0, {})) == {}, "perhaps these are no scores of classes"
+    sure = Facts(class_scores=True)
+    assert probe.learn(Reading(1, 0, {}, sure))["names"]["class"] == ("class 0", "class 1")
     named = attached()
     validated(named, [Observation(target=torch.tensor([0]), logits=torch.randn(1, 2))])
-    facts = Facts(names={"class": ("cat", "dog")})
+    facts = Facts(names={"class": ("cat", "dog")}, class_scores=True)
     assert named.learn(Reading(1, 0, {}, facts))["names"]["class"] == ("cat", "dog")
 
 
