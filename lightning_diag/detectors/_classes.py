@@ -144,3 +144,34 @@ class Settled:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take it back."""
         self.errors = [float(e) for e in state["errors"]]
+
+
+def standardized(error: Array, reference: Array, n: Array, churn: Array, weight: float) -> Array:
+    """Return how far errors ``(K,)`` lie above their reference, in standard errors, as ``classes/drift`` says."""
+    safe = np.maximum(n, 1.0)
+    pooled = ((error + reference) * safe + 2) / (2 * safe + 4)
+    deviation = np.sqrt((pooled * (1 - pooled) / safe + churn**2) * weight)
+    return np.asarray((error - reference - 0.25 / safe) / deviation)
+
+
+def traded(k: int, seen: Pass, before: list[list[float]], share: float) -> bool:
+    """Whether a ``share`` of what class ``k`` lost since a confusion before goes to one class whose own error fell."""
+    if seen.confusion is None or not before:
+        return False
+    rows = seen.confusion / np.maximum(seen.support, 1)[:, None]
+    extra = rows[k] - np.array(before[k])
+    extra[k] = 0.0
+    gained = int(np.argmax(extra))
+    lost = float(np.clip(extra, 0, None).sum())
+    better = rows[gained][gained] - before[gained][gained] > 0.25 * extra[gained]
+    return lost > 0 and extra[gained] >= share * lost and bool(better)
+
+
+def beyond_binomial(seconds: list[list[float]], reference: Array, n: Array) -> Array:
+    """Return each class's noise from pass to pass beyond binomial, ``(K,)``, from absolute second differences."""
+    if len(seconds) < 2:
+        return np.zeros(n.size)
+    noise = 1.4826 * np.median(np.array(seconds), axis=0) / np.sqrt(6)
+    share = (reference * n + 1) / (n + 2)
+    own = np.sqrt(np.maximum(noise**2 - share * (1 - share) / np.maximum(n, 1), 0))
+    return np.asarray(np.maximum(own, np.median(own)))  # few differences a class: what is usual is the least

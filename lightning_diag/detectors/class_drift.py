@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
 
 from lightning_diag.detectors._arguments import number, whole
-from lightning_diag.detectors._classes import Array, Pass, counts, false_discovery, no_tokens, upper_tail
+from lightning_diag.detectors._class_training import ClassTraining
+from lightning_diag.detectors._classes import (
+    Array,
+    Pass,
+    beyond_binomial,
+    counts,
+    false_discovery,
+    no_tokens,
+    standardized,
+    traded,
+    upper_tail,
+)
 from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
@@ -16,6 +28,8 @@ from lightning_diag.reading import Reading
 
 LAG = 2  # evaluations the reference stays behind: the one judged and the one that confirms
 NAMED = 5  # classes listed
+TRAINED, SURELY = 1.0, 2.5  # standard errors by which training errors of a class rose where it is no wobble, and no
+# trade: labels changed from the middle of a run on gave 1.3 to 29, wobbling and trading healthy runs -4 to 1 (all zoo)
 WARM = 3  # evaluations before the first judgement
 
 
@@ -39,7 +53,8 @@ class ClassDrift(Detector):
         noisy evaluations fires on every healthy run.
 
     Reads:
-        ``class/support``, ``class/right``, ``class/confusion`` after each validation pass.
+        ``class/support``, ``class/right``, ``class/confusion`` after each validation pass; ``class/train_support``,
+        ``class/train_right``.
 
     Args:
         alpha: false discovery rate over all classes and evaluations of a run. Higher = earlier, more false alarms.
@@ -53,10 +68,11 @@ class ClassDrift(Detector):
 
     Fires when:
         two evaluations in a row are worse. A warning where that is the class's own affair: it had been learned, the
-        others are learned and held in both, and no more than half of all classes are affected. Info otherwise (a model
-        that goes to pieces, or has learned little, loses now this class and now that one), and when the class traded
-        with one that it is confused with. It stays while the error stands above half of the rise, against the reference
-        of the first firing.
+        others had been, too, and held in both, no more than half of all classes are affected, and training errors of
+        the class rose as well (by one standard error, two stretches between passes against the two before). Info
+        otherwise (a model that goes to pieces, or has learned little, loses now this class and now that one), and when
+        the class traded with one that it is confused with, unless training lost it surely. It stays while the error
+        stands above half of the rise, against the reference of the first firing.
 
     False alarms:
         Simulated binomial runs without drift (10 and 1,000 classes, 30 evaluations, 100 samples a class, and ones with
@@ -89,7 +105,7 @@ class ClassDrift(Detector):
 
     rule: ClassVar[str] = "classes/drift"
     code: ClassVar[str] = "C001"
-    reads: ClassVar[tuple[str, ...]] = ("class/support",)
+    reads: ClassVar[tuple[str, ...]] = ("class/support", "class/train_support")
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "A class got worse"
     refresh: ClassVar[bool] = True
@@ -120,10 +136,14 @@ class ClassDrift(Detector):
         self._broken = False  # whether the others did not hold at the evaluation before
         self._confusion: list[list[float]] = []  # confusion of the evaluation LAG before, as shares of each row
         self._past: list[list[list[float]]] = []
+        self._training = ClassTraining()
 
     def update(self, reading: Reading) -> Finding | None:
         """Judge one validation pass."""
         no_tokens(reading)
+        self._training.see(reading)
+        if "class/support" in reading.values:
+            self._training.close()
         seen = counts(reading)
         error = seen.error
         if self._mean and len(self._mean) != error.size:
@@ -133,7 +153,7 @@ class ClassDrift(Detector):
         ready = len(previous) == LAG and self._evaluations > WARM and before.size > 0
         if ready:
             self._release(error)
-            self._judge(seen, error, np.array(previous[-1]), before)
+            self._judge(seen, error, np.array(previous), before)
         self._remember(error, seen)
         self._epoch = reading.epoch
         if not ready:
@@ -143,10 +163,11 @@ class ClassDrift(Detector):
             return None
         return self._finding(reading, seen, error)
 
-    def _judge(self, seen: Pass, error: Array, last: Array, reference: Array) -> None:
-        n = seen.support
-        churn = self._churn(reference, n)
-        p = np.where(n >= self.support, self._p(0.5 * (error + last), reference, n, churn), 1.0)
+    def _judge(self, seen: Pass, error: Array, previous: Array, reference: Array) -> None:
+        n, last, best = seen.support, previous[-1], np.fmin(previous[0], reference)
+        churn = beyond_binomial(self._seconds[:-2], reference, n)  # the last two are judged
+        z = standardized(0.5 * (error + last), reference, n, churn, 0.5 + self._weight)
+        p = np.where(n >= self.support, upper_tail(z), 1.0)
         level = self.alpha / (self._evaluations * (self._evaluations + 1))
         rise = np.nan_to_num(np.minimum(error, last) - reference)
         large = rise > np.maximum(self.effect, 4 * churn)
@@ -154,35 +175,8 @@ class ClassDrift(Detector):
         self._sure = bool(worse.size)
         for k in worse:
             new = {"before": float(reference[k]), "epoch": float(self._epoch), "p": float(p[k]), "n": float(n[k])}
-            self._held.setdefault(str(int(k)), new | {"trade": float(self._traded(int(k), seen))})
-
-    def _p(self, error: Array, reference: Array, n: Array, churn: Array) -> Array:
-        safe = np.maximum(n, 1.0)
-        pooled = ((error + reference) * safe + 2) / (2 * safe + 4)
-        deviation = np.sqrt((pooled * (1 - pooled) / safe + churn**2) * (0.5 + self._weight))
-        return upper_tail((error - reference - 0.25 / safe) / deviation)
-
-    def _churn(self, reference: Array, n: Array) -> Array:
-        """The class's eval-to-eval noise beyond binomial; the last two differences are under judgement."""
-        past = self._seconds[:-2]
-        if len(past) < 2:
-            return np.zeros(n.size)
-        noise = 1.4826 * np.median(np.array(past), axis=0) / np.sqrt(6)
-        share = (reference * n + 1) / (n + 2)
-        own = np.sqrt(np.maximum(noise**2 - share * (1 - share) / np.maximum(n, 1), 0))
-        return np.asarray(np.maximum(own, np.median(own)))  # few differences a class: what is usual is the least
-
-    def _traded(self, k: int, seen: Pass) -> bool:
-        """Whether most of what class k lost goes to one class whose own error fell."""
-        if seen.confusion is None or not self._confusion:
-            return False
-        rows = seen.confusion / np.maximum(seen.support, 1)[:, None]
-        extra = rows[k] - np.array(self._confusion[k])
-        extra[k] = 0.0
-        gained = int(np.argmax(extra))
-        lost = float(np.clip(extra, 0, None).sum())
-        better = rows[gained][gained] - self._confusion[gained][gained] > 0.25 * extra[gained]
-        return lost > 0 and extra[gained] >= self.trade * lost and bool(better)
+            new |= {"best": float(best[k]), "trade": float(traded(int(k), seen, self._confusion, self.trade))}
+            self._held.setdefault(str(int(k)), new)
 
     def _release(self, error: Array) -> None:
         """Let go of classes that are back within half of their rise."""
@@ -224,12 +218,12 @@ class ClassDrift(Detector):
             "value": float(error[k]), "limit": held["before"] + self.effect, "before": held["before"],
             "samples": held["n"], "p": held["p"], "since_epoch": int(held["epoch"]), "mean_error": mean,
         }  # fmt: skip
-        alone = self._alone(seen, held["before"])
+        alone = self._alone(seen, held.get("best", held["before"]))
         self._own = self._own or (self._sure and alone and not self._broken)
         self._broken = not alone
         return self.found(
             reading,
-            Severity.WARNING if self._own and alone and not trades else Severity.INFO,
+            Severity.WARNING if self._own and alone and self._lost(trades) else Severity.INFO,
             message,
             where=[seen.names[int(key)] for key in order[:NAMED]],
             evidence=evidence,
@@ -244,7 +238,14 @@ class ClassDrift(Detector):
             return False
         now, past = (float(np.average(np.nan_to_num(np.delete(e, own)), weights=n)) for e in errors)
         limit = self.learned * (1 - 1 / seen.support.size)
-        return max(before, now) <= limit and now <= past + self.effect
+        return max(before, now, past) <= limit and now <= past + self.effect
+
+    def _lost(self, trades: bool) -> bool:
+        """Whether training lost a class, too, as far as that is known: what wobbles on validation alone is no drift."""
+        for key, held in self._held.items():
+            held["rise"] = float(np.fmax(self._training.rise(int(key)), held.get("rise", math.nan)))
+        rises = [held["rise"] for held in self._held.values()]
+        return any(rise >= SURELY if trades else not rise < TRAINED for rise in rises)  # NaN: nobody knows
 
     @staticmethod
     def _advice(seen: Pass, k: int, trades: bool) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from lightning_diag.detectors.class_drift import ClassDrift
 from lightning_diag.errors import ConfigurationError, NotMeasurable
 from lightning_diag.finding import Severity
+from lightning_diag.reading import Reading
 from tests.detectors.class_stream import judged, only_errors, passed, uniform
 
 
@@ -134,3 +136,56 @@ def test_only_a_class_that_gets_worse_alone_in_a_model_that_has_learned_is_a_war
     assert severity_of(0.05, before=0.5) == Severity.INFO  # so little had been learned of it
     assert severity_of(0.05, lost=7) == Severity.INFO  # the whole model goes to pieces
     assert severity_of(0.05, others_rise=0.2) == Severity.INFO
+
+
+def with_training(readings: list[Reading], k: int, errors: list[float]) -> list[Reading]:
+    """Put counts of 50 training samples a class before each pass in, 10 % wrong; of class ``k`` these shares."""
+    made = []
+    for reading, error in zip(readings, errors, strict=True):
+        n = np.full(reading.values["class/support"].size, 50.0)
+        wrong = np.where(np.arange(n.size) == k, error, 0.1) * n
+        first = {"class/train_support": 0.8 * n, "class/train_right": 0.8 * n - wrong}
+        rest = {"class/train_support": 0.2 * n, "class/train_right": 0.2 * n}
+        made.append(Reading(reading.step - 1, reading.epoch, first))  # 64 sampled batches were over
+        made.append(dataclasses.replace(reading, values={**reading.values, **rest}))
+    return made
+
+
+def worst(readings: list[Reading]) -> Severity | None:
+    found = [f.severity for f in judged(ClassDrift(), readings) if f is not None]
+    return max(found) if found else None
+
+
+def test_a_class_that_training_answers_as_before_only_wobbles() -> None:
+    n = np.full(10, 200.0)
+    readings = [only_errors(e, n, np.where((np.arange(10) == 2) & (e >= 8), 80.0, 10.0)) for e in range(12)]
+    assert worst(readings) == Severity.WARNING, "nobody knows what training does"
+    assert worst(with_training(readings, 2, [0.1] * 12)) == Severity.INFO
+    assert worst(with_training(readings, 2, [0.1] * 8 + [0.4] * 4)) == Severity.WARNING
+    assert worst(with_training(readings, 5, [0.1] * 8 + [0.4] * 4)) == Severity.INFO, "another class"
+    last = judged(ClassDrift(), with_training(readings, 2, [0.1] * 8 + [0.4] * 4))[-1]
+    assert last is not None and last.severity == Severity.WARNING, "it stays"
+
+
+def test_a_trade_that_costs_the_class_in_training_is_a_warning() -> None:
+    before, after = uniform(5, 200), uniform(5, 200)
+    before[1] = [0, 150, 50, 0, 0]
+    before[2] = [0, 60, 140, 0, 0]
+    after[1] = [0, 80, 120, 0, 0]
+    after[2] = [0, 10, 190, 0, 0]
+    readings = [passed(e, before if e < 8 else after) for e in range(12)]
+    assert worst(with_training(readings, 1, [0.25] * 8 + [0.3] * 4)) == Severity.INFO
+    assert worst(with_training(readings, 1, [0.25] * 8 + [0.6] * 4)) == Severity.WARNING
+
+
+def test_classes_that_come_later_may_cost_the_first_ones() -> None:
+    first = np.arange(10) < 5
+    late = [np.where(first, 4.0, 200.0)] * 3 + [np.where(first, 4.0, 30.0), np.full(10, 20.0), np.full(10, 20.0)]
+    errors = [np.where(np.arange(10) == 2, 4.0 if e < 4 else 60.0, w) for e, w in enumerate(late)]
+    assert worst([only_errors(e, np.full(10, 200.0), w) for e, w in enumerate(errors)]) == Severity.INFO
+
+
+def test_a_class_that_was_learned_lately_had_been_learned() -> None:
+    ours = [140.0, 120.0, 100.0, 80.0, 20.0, 200.0, 200.0]
+    readings = [only_errors(e, np.full(10, 200.0), np.where(np.arange(10) == 2, w, 10.0)) for e, w in enumerate(ours)]
+    assert worst(readings) == Severity.WARNING
