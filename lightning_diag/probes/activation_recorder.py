@@ -163,7 +163,7 @@ class Recorder:
         tracks = [self.tracks[key] for key in keys]
         stats = measured(tracks, [index in self.hidden for index, _ in keys])
         by_site: dict[int, list[Tensor]] = {}
-        rows = np.full(len(self.sites), np.nan)
+        rows = [np.nan] * len(self.sites)  # a list: setting one number of an array takes three times as long
         for (index, _), track, row in zip(keys, tracks, stats, strict=True):
             by_site.setdefault(index, []).append(row if row.device == self.device else row.to(self.device))
             rows[index] = track.rows if len(by_site[index]) == 1 else min(rows[index], track.rows)
@@ -171,9 +171,16 @@ class Recorder:
         order[list(self._order)] = np.arange(len(self._order))
         joined = {i: r[0] if len(r) == 1 else kernels.worst(torch.stack(r)) for i, r in by_site.items()}
         sharp = {i: _sharpest(several).to(self.device) for i, several in self._sharpness().items()}
-        return self._table(joined, len(kernels.COLUMNS)), self._table(sharp, len(attention.COLUMNS)), rows, order
+        return (
+            self._table(joined, len(kernels.COLUMNS)),
+            self._table(sharp, len(attention.COLUMNS)),
+            np.array(rows),
+            order,
+        )
 
     def _table(self, rows: dict[int, Tensor], columns: int) -> Tensor:
+        if not rows:
+            return torch.full((len(self.sites), columns), float("nan"), device=self.device, dtype=torch.float32)
         none = torch.full((columns,), float("nan"), device=self.device, dtype=torch.float32)
         return torch.stack([rows.get(i, none) for i in range(len(self.sites))])
 
