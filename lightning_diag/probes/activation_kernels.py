@@ -51,17 +51,18 @@ class Memory(NamedTuple):
         return self if self.units.device == device else Memory(self.units.to(device), self.entry.to(device))
 
 
-def sample(tensor: Tensor, dim: int, turn: int = 0) -> Tensor:
+def sample(tensor: Tensor, dim: int, turn: int = 0, into: Tensor | None = None) -> Tensor:
     """Return a float32 copy ``(B, P, U)`` of at most 8,192 elements, strided through samples, positions and units.
 
     Args:
         tensor: any output; dimension 0 counts samples (a tensor of one dimension is one sample).
         dim: dimension that counts units.
         turn: moves the first sample and position along, so that in time all are seen; the units stay the same.
+        into: memory to take, where the sample has its shape.
     """
     x = tensor.detach()
     if x.ndim == 2 and dim % 2 == 1 and x.shape[1] <= UNITS and x.numel() <= ELEMENTS:  # all of it
-        return x.unsqueeze(1).to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+        return _copy(x.unsqueeze(1), into)
     if x.ndim == 1:
         x, dim = x.unsqueeze(0), 1
     x = x.movedim(dim, -1)
@@ -71,10 +72,12 @@ def sample(tensor: Tensor, dim: int, turn: int = 0) -> Tensor:
     x = _every(x, 0, min(rows, max(SAMPLES, rows // max(1, positions))), TURNS[0] * turn)
     x = x.flatten(1, -2) if x.ndim > 2 else x.unsqueeze(1)
     x = _every(x, 1, max(1, rows // max(1, x.shape[0])), TURNS[1] * turn)
-    return x.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+    return _copy(x, into)
 
 
-def measure(output: Tensor, given: Tensor, memory: Memory, curve: Curve) -> tuple[Tensor, Memory]:
+def measure(
+    output: Tensor, given: Tensor, memory: Memory, curve: Curve, scratch: Tensor | None = None
+) -> tuple[Tensor, Memory]:
     """Return statistics ``(N, K)`` in the order of :data:`COLUMNS`, and the memory for the next batch.
 
     Args:
@@ -82,9 +85,10 @@ def measure(output: Tensor, given: Tensor, memory: Memory, curve: Curve) -> tupl
         given: what the curve's limits are on, same shape: the outputs, or the inputs.
         memory: what was remembered of the batches before.
         curve: flat regions; what it doesn't have is NaN in the result.
+        scratch: memory as large as the outputs. On a CPU memory that is new costs more than what is done with it.
     """
     rows = output.shape[1] * output.shape[2]
-    scratch = torch.empty_like(output)  # one for all: on a CPU memory that is new costs more than what is done with it
+    scratch = torch.empty_like(output) if scratch is None else scratch
     entry = _remember(output, memory.entry, rows, scratch if curve.guess else None)
     nan = torch.full_like(entry[:, 0], _NAN)
     units, dead, flat, stuck = memory.units, nan, nan, nan
@@ -138,6 +142,12 @@ def worst(stats: Tensor) -> Tensor:
         largest = torch.where(torch.isnan(column), -_INF, sign * column).amax()
         columns.append(torch.where(largest == -_INF, _NAN, sign * largest))
     return torch.stack(columns)
+
+
+def _copy(x: Tensor, into: Tensor | None) -> Tensor:
+    if into is not None and into.shape == x.shape and into.device == x.device:
+        return into.copy_(x)
+    return x.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
 
 
 def _every(x: Tensor, dim: int, count: int, turn: float) -> Tensor:

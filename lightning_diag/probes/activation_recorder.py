@@ -14,6 +14,7 @@ from lightning_diag.probes import activation_attention as attention
 from lightning_diag.probes import activation_kernels as kernels
 from lightning_diag.probes.activation_hooks import first_tensor
 from lightning_diag.probes.activation_kinds import Site, is_convolution
+from lightning_diag.probes.activation_shelves import Shelves
 from lightning_diag.probes.activation_tracks import TRACKS, Track, measured
 
 SMALL = 65_536  # attention logits of one call that may be kept to the end of the step
@@ -48,6 +49,7 @@ class Recorder:
         self.hidden = {i for i, s in enumerate(sites) if s.role in ("recurrent", "input")}
         self.turn = -1
         self.attending = True
+        self._shelves = Shelves()
         self.start()
 
     def start(self) -> None:
@@ -161,7 +163,7 @@ class Recorder:
         """Return statistics ``(M, 7)``, attention ``(M, 3)``, rows seen and call order ``(M,)``; NaN = not called."""
         keys = list(self._touched)
         tracks = [self.tracks[key] for key in keys]
-        stats = measured(tracks, [index in self.hidden for index, _ in keys])
+        stats = measured(tracks, [index in self.hidden for index, _ in keys], self._shelves)
         by_site: dict[int, list[Tensor]] = {}
         rows = [np.nan] * len(self.sites)  # a list: setting one number of an array takes three times as long
         for (index, _), track, row in zip(keys, tracks, stats, strict=True):
@@ -204,7 +206,7 @@ class Recorder:
         if track.wants():
             self._touched[key] = None
             track.push(
-                kernels.sample(y, dim, self.turn),
+                kernels.sample(y, dim, self.turn, None if track.outputs else track.room),
                 None if given is None or not curve.of_input else kernels.sample(given, dim, self.turn),
             )
 

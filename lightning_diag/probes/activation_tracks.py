@@ -12,6 +12,7 @@ from torch import Tensor
 from lightning_diag.probes import activation_kernels as kernels
 from lightning_diag.probes.activation_curves import Curve
 from lightning_diag.probes.activation_kernels import Memory
+from lightning_diag.probes.activation_shelves import Shelves
 
 TRACKS = 8  # layers that may share one activation module
 CALLS = 128  # calls of one module a step that are looked at: the 1st, 2nd, 4th ... of them
@@ -31,6 +32,7 @@ class Track:
         self.calls = 0
         self.outputs: list[Tensor] = []
         self.inputs: list[Tensor] = []
+        self.room: Tensor | None = None  # memory for the first sample of a step
 
     @property
     def memory(self) -> Memory:
@@ -74,10 +76,11 @@ class Track:
         return output, inputs[0] if len(inputs) == 1 else torch.cat(inputs)
 
 
-def measured(tracks: Sequence[Track], hidden: Iterable[bool]) -> list[Tensor]:
+def measured(tracks: Sequence[Track], hidden: Iterable[bool], shelves: Shelves) -> list[Tensor]:
     """Measure the tracks' samples, those of equal shape and curve in one go; return ``(K,)`` each, and drain them.
 
     ``hidden`` says for each whether it lies within the network: a gate's or an output's saturation isn't judged.
+    ``shelves`` are memory that is used again from one step to the next.
     """
     found: list[Tensor | None] = [None] * len(tracks)
     groups: dict[tuple[Curve, torch.Size, torch.device], list[tuple[int, Tensor, Tensor]]] = {}
@@ -86,13 +89,17 @@ def measured(tracks: Sequence[Track], hidden: Iterable[bool]) -> list[Tensor]:
         track.rows += output.shape[0] * output.shape[1]
         curve = track.curve if inside or not track.curve.can_saturate else _without_ends(track.curve)
         groups.setdefault((curve, output.shape, output.device), []).append((i, output, given))
-    for (curve, _, _), members in groups.items():
-        outputs = _stack([output for _, output, _ in members])
+    shelves.start()
+    for group, members in groups.items():
+        curve = group[0]
+        alike = [tracks[i] for i, _, _ in members]
+        outputs = shelves.together(group, alike, [output for _, output, _ in members])
         given = _stack([g for _, _, g in members]) if curve.of_input else outputs
-        stats, memory = kernels.measure(outputs, given, _joined([tracks[i] for i, _, _ in members]), curve)
+        stats, memory = kernels.measure(outputs, given, _joined(alike), curve, shelves.scratch(outputs))
         for k, ((i, _, _), row) in enumerate(zip(members, stats.unbind(0), strict=True)):
             found[i] = row
             tracks[i].remember(memory, k)
+    shelves.end()
     return [f for f in found if f is not None]
 
 
