@@ -14,8 +14,9 @@ from lightning_diag.reading import Reading
 from lightning_diag.streaming.state import restore, snapshot
 
 PAIRS = 2  # in a row that count
-ACCURACY, LOSS, ALONE = 2.0, 3.0, 3.0  # standard errors that accuracy, loss, accuracy without a loss must be better:
-# where a network is against labels the loss is by 3.2 and more with wrong ones, by 1.6 at most without (all zoo sets)
+ACCURACY, LOSS = 2.0, 3.0  # standard errors that accuracy and loss must be better: where a network is against labels
+# the loss is by 3.2 and more with wrong ones, by 1.6 at most without (all zoo sets)
+ALONE, LOSS_ALONE = 3.0, 4.0  # the same where no loss is known, and where accuracy is better, but not by that much
 AUGMENTED = 0.5  # share of samples that never come again, from which training sees other ones than validation
 EACH = 0.25  # share of the pooled difference that each stretch must show: a spike is over in one
 STEPS = 3  # losses between two validations from which their spread is known
@@ -36,7 +37,8 @@ class Contrast:
         error: its standard error.
         z: validation accuracy less training's, in standard errors.
         loss_z: training loss less validation's, in standard errors; NaN where none is known.
-        always: whether validation was the better one in both stretches, by every measure there is.
+        always: whether validation had the better accuracy in both stretches.
+        loss_always: whether it had the better loss in both.
         best: the largest ``z`` so far.
         alike: whether training and validation ran alike in both stretches, as far as it is known.
 
@@ -55,7 +57,7 @@ class Contrast:
 
     def _reset(self) -> None:
         self.rate = self.error = self.z = self.loss_z = self.best = math.nan
-        self.always, self.alike = False, True
+        self.always, self.loss_always, self.alike = False, False, True
         self._losses = [0.0, 0.0, 0.0, math.nan]  # since the last pass: how many, sum, squared differences, the last
         self._train: list[list[float]] = []  # support and right answers per label since then
         self._val: list[list[float]] = []  # the same of the last pass
@@ -84,7 +86,7 @@ class Contrast:
         self._val, self._val_loss = val.tolist(), math.nan if now is None else now
         self._train, self._losses = [], [0.0, 0.0, 0.0, math.nan]
         if other_domain(reading):
-            self._pairs, self.always = [], False
+            self._pairs, self.always, self.loss_always = [], False, False
             return
         if before.shape != val.shape or train.shape != val.shape or not train[0].sum() > 0:
             return
@@ -111,23 +113,26 @@ class Contrast:
         self.best = self.z if math.isnan(self.best) else max(self.best, self.z)
         mean, noise = total / np.maximum(count, 1), float(spread.mean())
         samples = max(1, (reading.facts.batch_size or 1) * reading.facts.accumulate * reading.facts.world_size)
+        whole = reading.facts.steps_per_epoch or math.inf  # the more of all samples a batch holds, the less they differ
+        noise = noise / (1 - 1 / whole) if whole > 1 else math.nan
         # a batch's loss varies as a sample's does over the root of its size
         deviation = math.sqrt(noise / max(1.0, count.sum()) + noise * samples / size[-1]) if noise > 0 else math.nan
         fell = float(total.sum() / max(1.0, count.sum()) - val_loss.mean())
         self.loss_z = fell / deviation if deviation > 0 else math.nan
-        everywhere = (worse - right / n >= EACH * (val - train)).all() and not (mean - val_loss < EACH * fell).any()
-        self.always = bool(everywhere and val > train and not fell <= 0)
+        self.always = val > train and bool((worse - right / n >= EACH * (val - train)).all())
+        self.loss_always = fell > 0 and bool((mean - val_loss >= EACH * fell).all())
 
     def sure(self, reading: Reading) -> bool:
         """Whether validation is better, surely and by every measure, and nothing else that is known explains it."""
         facts = reading.facts
-        if facts.loss_kind is None or facts.loss_floor or facts.dropout or not (self.alike and self.always):
+        if facts.loss_kind is None or facts.loss_floor or facts.dropout or not self.alike:
             return False  # mixed labels, smoothed ones, dropout, an augmentation in the step cost training accuracy
         if (reading.scalar("data/renewed_frac") or 0.0) > AUGMENTED:
             return False
         if math.isnan(self.loss_z):
-            return self.z >= ALONE
-        return self.z >= ACCURACY and self.loss_z >= LOSS
+            return self.always and self.z >= ALONE
+        both = self.always and self.z >= ACCURACY and self.loss_z >= LOSS
+        return self.loss_always and self.z > 0 and (both or self.loss_z >= LOSS_ALONE)
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain data."""

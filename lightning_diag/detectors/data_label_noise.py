@@ -54,11 +54,11 @@ class DataLabelNoise(Detector):
 
         Validation against training (``Contrast``): on repeated samples with right labels a network does at least as
         well as on new ones; wrong labels cost accuracy and loss in training alone. In two successive stretches between
-        validation passes, by both, and pooled by 2 standard errors of the accuracy and 3 of the loss (3 of the accuracy
-        where validation has none) the worse of the two passes must be better than training was in between, while at
-        least half of the negative margins are deep. The share of accuracy that is missing is then told as the least
-        rate, however unsure the network is yet. Not judged with another domain, dropout, label smoothing, augmented
-        samples, or a training step that changes its inputs (``val/alike``): these cost training accuracy, too.
+        validation passes the worse of both passes must be better than training was in between: by 2 standard errors of
+        the accuracy and 3 of the loss, or 4 of the loss and by any accuracy, or 3 of the accuracy where validation has
+        no loss; and half of the negative margins must be deep. The share of accuracy that is missing is then told as
+        the least rate. Not judged with another domain, dropout, label smoothing, augmented samples, or a training step
+        that changes its inputs (``val/alike``): these cost training accuracy, too.
 
         Tokens whose targets are mostly the next input: the share of targets that aren't, the least of four sampled
         batches, where no more than half of those share a target, an input or a position.

@@ -71,6 +71,14 @@ def test_changed_inputs_and_hard_samples_are_no_wrong_labels(more: dict[str, flo
     assert not said(stream(*WRONG, more))
 
 
+def test_a_loss_that_is_far_better_is_enough_while_accuracies_are_few() -> None:
+    close = ([0.45, 0.45, 0.45, 0.47], [0.5, 0.5, 0.5, 0.5], [2.2, 1.9, 1.8, 1.7], [1.9, 1.6, 1.4, 1.2])
+    assert [str(f.severity) for f in said(stream(*close))] == ["warning"]
+    assert not said(stream([0.55] * 4, *close[1:])), "but not where the accuracy is worse"
+    whole = dataclasses.replace(FACTS, steps_per_epoch=1)
+    assert not said(stream(*close, facts=whole)), "the loss over all samples says nothing of how much it varies"
+
+
 def test_validation_of_another_domain_is_not_compared() -> None:
     readings = stream(*WRONG)
     domains = {"domain/train_samples": np.array([500.0, 0]), "domain/val_samples": np.array([0, 500.0])}
