@@ -110,8 +110,10 @@ class Facts:
 
         So it is where several optimizers don't follow one loss, or one of an unknown kind: perhaps a sum of such parts.
         """
+        if len(self.optimizers) < 2 and self.shared_loss is not False:
+            return False
         as_usual = self.shared_loss and self.chance_loss is not None
-        return not as_usual and (len(self.optimizers) > 1 or self.shared_loss is False)
+        return not as_usual
 
     @property
     def optimizer_names(self) -> tuple[str, ...]:
