@@ -6,9 +6,9 @@ Timed is the CPU time of the training thread (other processes of a shared machin
 does), less what reading that clock costs. Plain steps are judged in blocks of up to 256, so means over 512 steps are
 compared, and the least of them is shown; the median step stands beside it. Steps whose batch the data monitor hashes
 (it may take 0.3 % of step time, whatever a step takes) are in that mean, and not in the one beside it. The plan is
-100,000 steps long: rules that look at the curve every 0.5 % of the plan look seldom, as in a long run. The quarter of a
-second in which the data monitor hashes every batch is taken away: over a plan of that length it is 2.5 us a step, and it
-would fill these 1,650. Forward hooks are not in it: see ``benchmarks.overhead``.
+100,000 steps long: rules that look at the curve every 0.5 % of the plan look seldom, as in a long run. The quarter of
+a second in which the data monitor hashes every batch is taken away: over a plan of that length it is 2.5 us a step, and
+it would fill these 1,650. Forward hooks are not in it: see ``benchmarks.overhead``.
 """
 
 from __future__ import annotations
