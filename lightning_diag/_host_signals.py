@@ -27,11 +27,10 @@ class HostSignals:
 
     def enrich(self, reading: Reading) -> Reading:
         """Return the reading with the host's signals; itself where there are none."""
-        values = reading.values
+        values, curve = reading.values, NO_LOSSES
+        made: dict[str, Any] = {}
         if "loss/train" in values:
-            made, curve = self._of_loss(float(values["loss/train"]), reading.facts)
-        else:
-            made, curve = {}, NO_LOSSES
+            curve = self._of_loss(float(values["loss/train"]), reading.facts, made)
         if "class/support" in values and "class/right" in values:
             support, right = reading.vector("class/support"), reading.vector("class/right")
             assert support is not None and right is not None
@@ -47,15 +46,16 @@ class HostSignals:
 
     def of_loss(self, step: int, epoch: int, batch_idx: int, loss: float, facts: Facts) -> Reading:
         """Return the enriched reading of a training step that brought nothing but its loss: most of a run."""
-        made, curve = self._of_loss(loss, facts)
-        return Reading(step, epoch, {"loss/train": loss, **made}, facts, batch_idx, "train", curve)
+        values: dict[str, Any] = {"loss/train": loss}
+        curve = self._of_loss(loss, facts, values)
+        return Reading(step, epoch, values, facts, batch_idx, "train", curve)
 
-    def _of_loss(self, loss: float, facts: Facts) -> tuple[dict[str, Any], LossTrace]:
-        made: dict[str, Any] = self.health.update(loss, facts.chance_loss)
-        if not made:
-            return made, NO_LOSSES
+    def _of_loss(self, loss: float, facts: Facts, made: dict[str, Any]) -> LossTrace:
+        """Put what is made of a loss into a dict; return the curve, which an infinite one doesn't belong to."""
+        if "loss/level" not in self.health.update(loss, facts.chance_loss, made):
+            return NO_LOSSES
         self.curve.push(loss)
         if facts.competing:
             for name in FALLING:
                 made.pop(name, None)
-        return made, self.curve
+        return self.curve

@@ -114,7 +114,8 @@ class LossDiverging(Detector):
         values = reading.values
         if "lr" in values:
             self._see_rate(reading)
-        self._see_labels(reading)
+        if (reading.facts.chance_loss or 0.0) > self._chance:
+            self._see_labels(reading)
         if "loss/level" not in values or "loss/train" not in values:
             raise NotMeasurable("the loss is not finite")
         level, loss = float(values["loss/level"]), float(values["loss/train"])

@@ -58,7 +58,8 @@ def encode_whole(reading: Reading, ids: Sequence[str] = ()) -> bytes:
 
 
 def _line(reading: Reading, pairs: Sequence[tuple[str, Any]], more: str = "") -> bytes:
-    values = ",".join(key + (_number(v) if isinstance(v, (float, int)) else _array(v)) for key, v in pairs)
+    parts = [key + (_number(v) if isinstance(v, (float, int)) else _array(v)) for key, v in pairs]
+    values = parts[0] if len(parts) == 1 else ",".join(parts)
     head = f'{{"s":{int(reading.step)},"e":{int(reading.epoch)},"b":{int(reading.batch_idx)},"g":'
     return f'{head}{_quoted(reading.stage)},"v":{{{values}}}{more}}}\n'.encode()
 

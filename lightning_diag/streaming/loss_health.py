@@ -57,10 +57,13 @@ class LossHealth:
         self.best = math.inf
         self.scale = 0.0  # 0 = log transform, else the s of asinh
 
-    def update(self, loss: float, chance: float | None = None) -> dict[str, float]:
-        """Take in one loss and return the host signals; empty when the loss is not finite."""
+    def update(
+        self, loss: float, chance: float | None = None, into: dict[str, float] | None = None
+    ) -> dict[str, float]:
+        """Take in one loss and return the host signals (put ``into`` a dict); none when the loss is not finite."""
+        out: dict[str, float] = {} if into is None else into
         if loss - loss != 0.0:  # NaN or infinite
-            return {}
+            return out
         if len(self.first.queue) < FIRST:
             self.first.push(loss)
             self.reference = self.first.median()
@@ -68,7 +71,7 @@ class LossHealth:
             self._switch_to_asinh()
         self.level.push(loss)
         level = self.level.median()
-        out = {"loss/level": level}
+        out["loss/level"] = level
         y = math.log(loss) if self.scale == 0.0 else math.asinh(loss / self.scale)
         z, expected = 0.0, None
         if self.late.queue:
