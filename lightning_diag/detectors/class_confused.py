@@ -85,6 +85,8 @@ class ClassConfused(Detector):
         seen = counts(reading)
         if seen.confusion is None:
             raise NotMeasurable("pairs are counted up to 64 classes")
+        if seen.support.size < 3:
+            raise NotMeasurable("of two classes each error is the other class: classes/neglected tells of them")
         low, _ = wilson(seen.confusion, np.repeat(seen.support[:, None], seen.support.size, axis=1))
         np.fill_diagonal(low, 0.0)
         low[seen.support < self.support] = 0.0

@@ -12,7 +12,7 @@ from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._trend import TrendDetector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
-from lightning_diag.reading import Reading
+from lightning_diag.reading import Facts, Reading
 
 REGRESSION = 2.5  # least ``limit`` there: the variance of an untrained output adds to that of the target
 STILL = 1.05  # level over chance above which it is still above: the level itself is noisy
@@ -37,7 +37,8 @@ class LossBadStart(TrendDetector):
     Args:
         limit: ratio from which the start is worth a note; higher = fires on fewer runs. Default 1.5: healthy
             classifiers began at 0.97 to 1.21; at least 2.5 for a regression, as the variance of an untrained output
-            adds to that of the target.
+            adds to that of the target, and ``1 + 1 / chance`` for squared errors of one-hot targets, whose variance is
+            small against that of usual outputs (``bad`` as well).
         bad: ratio from which it can be a warning; higher = fewer warnings. Default 3. A head initialized 30 times too
             large does no harm under Adam, so the ratio alone is never one.
         settle_steps: steps to wait for the noise and for an estimate of the chance loss; higher = later. Default 20.
@@ -118,13 +119,20 @@ class LossBadStart(TrendDetector):
         first = min(self._first[0], median(self._first[:3]))
         ratio, now = first / chance, float(reading.values["loss/level"]) / chance
         above = now > STILL
-        limit = self.limit if reading.facts.task != "regression" else max(self.limit, REGRESSION)
+        limit, bad = self._limits(reading.facts, chance)
         if ratio <= limit * math.exp(2 * noise_of(self._first)) or (self._told and not above):
             return None
         self._told = True
         late = reading.step >= (self.late_frac * planned if planned else BLIND_STEPS)
-        severity = Severity.WARNING if ratio > self.bad and late and above else Severity.INFO
+        severity = Severity.WARNING if ratio > bad and late and above else Severity.INFO
         return self._finding(reading, first, ratio, limit, now, severity)
+
+    def _limits(self, facts: Facts, chance: float) -> tuple[float, float]:
+        """Ratios for a note and for a warning."""
+        if facts.loss_kind == "mse (one-hot)":  # outputs of unit variance, the usual size, add 1 to a chance below 0.25
+            usual = 1 + 1 / chance
+            return max(self.limit, usual), max(self.bad, usual)
+        return (max(self.limit, REGRESSION) if facts.task == "regression" else self.limit), self.bad
 
     def _finding(
         self, reading: Reading, first: float, ratio: float, limit: float, now: float, severity: Severity

@@ -114,3 +114,9 @@ def test_a_class_that_comes_last_is_not_neglected() -> None:
 
     readings = [passed(e, growing(e)) for e in range(14)]
     assert not any(judged(ClassNeglected(), readings[:6])) and not any(judged(ClassConfused(), readings[:6]))
+
+
+def test_of_two_classes_there_is_no_pair_to_confuse() -> None:
+    two = np.array([[40.0, 60.0], [5.0, 95.0]])
+    with pytest.raises(NotMeasurable, match="two classes"):
+        ClassConfused().update(passed(3, two))

@@ -54,6 +54,12 @@ def test_batches_of_one_are_silent() -> None:
     assert sum(fired) <= 1
 
 
+def test_squared_errors_of_one_hot_targets_start_at_the_variance_of_the_outputs() -> None:
+    squares = known(500, chance_loss=0.2, loss_kind="mse (one-hot)")
+    assert watch(LossBadStart(), stream(0.9 * noise(500, 0.05), squares)) == []  # limit 1 + 1 / 0.2 = 6 times 0.2
+    assert told(watch(LossBadStart(), stream(2.0 * noise(500, 0.05), squares)))[-1][1] == "warning"
+
+
 def test_a_regression_may_start_at_twice_the_variance() -> None:
     losses = decay(500, start=2 * CHANCE) * noise(500, 0.05)
     assert watch(LossBadStart(), stream(losses, known(500, task="regression"))) == []
