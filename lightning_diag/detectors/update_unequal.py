@@ -131,9 +131,9 @@ class UpdateUnequal(Detector):
         return self.found(
             reading,
             Severity.WARNING,
-            f"Within {FIRST_STEPS} steps {names[fast]} moved its weights by {far[fast]:.2f} of their size away from "
+            f"Within {FIRST_STEPS} steps {names[fast]} moved its weights by {far[fast]:.3g} of their size away from "
             f"their start (median over weight matrices, limit {self.replaced:g}), {names[far.index(min(far))]} by "
-            f"{min(far):.2f}, and {percent(dead)} of the units of {module} are dead (limit {percent(DIED)}).",
+            f"{min(far):.3g}, and {percent(dead)} of the units of {module} are dead (limit {percent(DIED)}).",
             where=(names[fast], module),
             evidence={"value": far[fast], "limit": self.replaced, "least": min(far), "dead": dead},
             advice=(
