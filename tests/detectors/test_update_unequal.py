@@ -112,8 +112,8 @@ def young(far: tuple[float, float], dead: tuple[float, ...], facts: Facts = TWO,
 def test_one_that_replaced_its_weights_and_killed_its_units_is_named_with_them() -> None:
     ((step, found),) = watched(young((0.95, 0.2), (0.1, 0.6, 0.0, 0.1)))
     assert step == 25 and found.severity == Severity.WARNING and found.where == ("generator", "net.generator.3")
-    assert "generator moved its weights by 0.79 of their size" in found.message
-    assert "critic by 0.17, and 60 % of the units of net.generator.3 are dead" in found.message
+    assert "generator moved its weights by 0.792 of their size" in found.message
+    assert "critic by 0.167, and 60 % of the units of net.generator.3 are dead" in found.message
     assert diagnose([found]).causes[0].name == "unequal-optimizers"
 
 
