@@ -107,7 +107,9 @@ class ChanceProbe(Probe):
         self._matched = [n + 1 if hit else 0 for n, hit in zip(self._matched, matched, strict=True)]
         best = int(np.argmax(self._matched))
         if self._matched[best] >= MATCHES:
-            return self._tell(CANDIDATES[best], float(levels[best]), 0.0)
+            known = self._tell(CANDIDATES[best], float(levels[best]), 0.0)
+            new = reading.facts.class_scores is None and self._task(CANDIDATES[best]) != "regression"
+            return {"class_scores": True, **known} if new else known  # also where all labels are one: no chance level
         return self._learn_smoothing(reading) or self._learn_coverage(reading)
 
     def detach(self) -> None:

@@ -129,6 +129,15 @@ def test_outputs_beside_labels_are_scores_of_them_where_nearly_every_class_was_a
     assert coverage(1000, size=16) == {}, "too few labels to say"
 
 
+def test_scores_are_known_where_every_label_is_the_same() -> None:
+    def make(g: torch.Generator) -> Batch:
+        y, out = torch.zeros(64, dtype=torch.long), torch.randn(64, 2, generator=g)
+        seen = Observation(target=y, logits=out, guessed=True)
+        return Batch(None, 0, loss=F.cross_entropy(out, y), observation=seen)
+
+    assert learned(make, 5) == {"class_scores": True}, "there is no chance level, but the loss is of these labels"
+
+
 def test_smoothing_is_not_taken_for_plain_cross_entropy_while_logits_are_flat() -> None:
     def make(g: torch.Generator) -> Batch:
         y, logits = labels(g), 0.05 * torch.randn(256, CLASSES, generator=g)
