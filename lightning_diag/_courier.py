@@ -99,9 +99,9 @@ class Courier:
         What counts classes is left out while outputs may be an embedding or an image beside which labels happen to be.
         """
         made = self._roster.derived()
-        raw = [name for name in values if SIGNALS[name].merge == "rows"]
-        if not self.facts.class_scores:
-            raw += [name for name in values if name.startswith(OF_CLASSES)]
-        if not raw and not made:
+        if not any(map(self._kept_back, values)) and not made:
             return values
-        return {**{name: value for name, value in values.items() if name not in raw}, **made}
+        return {name: value for name, value in {**values, **made}.items() if not self._kept_back(name)}
+
+    def _kept_back(self, signal: str) -> bool:
+        return SIGNALS[signal].merge == "rows" or (not self.facts.class_scores and signal.startswith(OF_CLASSES))

@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from lightning_diag import Diagnostics, Severity
+from lightning_diag._courier import Courier
+from lightning_diag.reading import Facts
 from lightning_diag.record import load
 from tests.training import Classifier, fit
 
@@ -62,3 +64,17 @@ def test_a_classifier_under_a_loss_of_its_own_is_counted(tmp_path: Path) -> None
     _, signals, facts = watched(Focal(), tmp_path)
     assert facts.loss_kind is None and facts.class_scores is True
     assert {"class/support", "accuracy/val", "accuracy/train"} <= signals
+
+
+def test_what_probes_make_of_classes_is_kept_back_as_well() -> None:
+    class Made:
+        def derived(self) -> dict[str, float]:
+            return {"data/noise_frac": 0.1, "data/leaked_frac": 0.2}
+
+    def judged(facts: Facts) -> set[str]:
+        nothing: Any = None
+        roster: Any = Made()
+        return set(Courier(nothing, roster, nothing, facts)._judged({"accuracy/train": 0.5, "loss/train": 1.0}))
+
+    assert judged(Facts()) == {"data/leaked_frac", "loss/train"}
+    assert judged(Facts(class_scores=True)) == {"data/leaked_frac", "loss/train", "data/noise_frac", "accuracy/train"}
