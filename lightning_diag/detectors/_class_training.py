@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lightning_diag.detectors._classes import added
 from lightning_diag.reading import Reading
 from lightning_diag.streaming.state import restore, snapshot
 
@@ -38,9 +39,7 @@ class ClassTraining:
         support, right = reading.vector("class/train_support"), reading.vector("class/train_right")
         if support is None or right is None:
             return
-        new = np.stack([support, right])
-        known = len(self._now) == 2 and len(self._now[0]) == support.size
-        self._now = (new + np.array(self._now) if known else new).tolist()
+        self._now = added(self._now, np.stack([support, right]))
 
     def close(self) -> None:
         """A validation pass is over."""

@@ -146,6 +146,11 @@ class Settled:
         self.errors = [float(e) for e in state["errors"]]
 
 
+def added(counts: list[list[float]], new: Array) -> list[list[float]]:
+    """Return counts ``(2, K)`` with new ones; of another number of classes these start anew."""
+    return (new + np.array(counts) if np.shape(counts) == new.shape else new).tolist()  # type: ignore[no-any-return]
+
+
 def standardized(error: Array, reference: Array, n: Array, churn: Array, weight: float) -> Array:
     """Return how far errors ``(K,)`` lie above their reference, in standard errors, as ``classes/drift`` says."""
     safe = np.maximum(n, 1.0)

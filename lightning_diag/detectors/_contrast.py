@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_diag.detectors._classes import added
 from lightning_diag.detectors._data import other_domain
 from lightning_diag.reading import Reading
 from lightning_diag.streaming.state import restore, snapshot
@@ -73,8 +74,7 @@ class Contrast:
             self._losses = [n + 1, total + loss, squares + step, loss]
         train = _counts(reading, "class/train_support", "class/train_right")
         if train is not None:
-            known = len(self._train) == 2 and len(self._train[0]) == train.shape[1]
-            self._train = (train + np.array(self._train) if known else train).tolist()
+            self._train = added(self._train, train)
         val = _counts(reading, "class/support", "class/right")
         if val is not None:
             self._close(reading, val)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from itertools import takewhile
 from typing import Any
 
 import numpy as np
 
-from lightning_diag.detectors._parameters import matrices, usual
+from lightning_diag.detectors._parameters import FLOOR, matrices, median, usual
 from lightning_diag.reading import Reading
 from lightning_diag.streaming.state import restore, snapshot
 
 FIRST_STEPS = 30
-FLOOR = 0.5  # of the default initialization's scale: weights that start below it have to move
 
 
 class Outrun:
@@ -53,10 +51,9 @@ class Outrun:
         if not distance.shape == weight.shape == holder.shape == np.shape(facts.parameter_numel):
             return
         layers = matrices(facts)
-        with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
-            warnings.simplefilter("ignore", RuntimeWarning)
+        with np.errstate(divide="ignore", invalid="ignore"):
             share = (distance / np.maximum(weight, FLOOR * usual(facts.parameter_numel)))[layers]
-            now = [float(np.nanmedian(share[holder[layers] == k])) for k in range(len(facts.optimizers))]
+        now = [median(share[holder[layers] == k]) for k in range(len(facts.optimizers))]
         before = self.moved if len(self.moved) == len(now) else [0.0] * len(now)
         self.moved = [new if new > old else old for new, old in zip(now, before, strict=True)]  # NaN is not larger
 

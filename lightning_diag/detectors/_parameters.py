@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter
 from functools import lru_cache
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.reading import Facts, Reading, Value
 
+FLOOR = 0.5  # of the default initialization's scale: weights that start below it (LoRA's B, x0.1) have to grow
 # Optimizers whose step doesn't change when all gradients are multiplied by a constant ("ada": Adam, AdamW, NAdam,
 # RAdam, Adamax, Adafactor, Adagrad, Adadelta, Adan ...).
 SCALE_FREE = (
@@ -62,6 +64,13 @@ def _matrices(kinds: tuple[str, ...], held: tuple[bool, ...]) -> NDArray[np.intp
 def sizes(numel: tuple[int, ...]) -> Value:
     """Return the numbers of elements as an array (cached: a tuple of 1,000 costs more to convert than to judge)."""
     return np.array(numel, dtype=np.float64)
+
+
+def median(values: Value) -> float:
+    """Median of what isn't NaN; NaN when nothing is left."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return float(np.nanmedian(values)) if len(values) else math.nan
 
 
 def usual(numel: tuple[int, ...]) -> Value:

@@ -99,7 +99,8 @@ class DataUnnormalized(Detector):
 
     def _reset(self) -> None:
         self._doing = Doing(sure=SURE_STEPS)
-        self._mean = self._std = np.zeros(0)  # of the inputs, the newest
+        self._inputs = 0  # how many there are; 0 = not seen yet
+        self._scale: list[float] = []  # the newest: offset, standard deviation, columns; empty where they don't vary
         self._targets = [0.0, 0.0, 0.0]  # sampled batches, sum of their means, sum of their mean squares
 
     def update(self, reading: Reading) -> Finding | None:
@@ -110,17 +111,17 @@ class DataUnnormalized(Detector):
             return target
         mean, std = reading.vector("data/feature_mean"), reading.vector("data/feature_std")
         if mean is not None and std is not None:
-            self._mean, self._std = mean, std
-        mean, std = self._mean, self._std
-        if not len(mean):
+            known = np.isfinite(mean) & np.isfinite(std)
+            varies = (std[known] > 0).any()
+            self._inputs, self._scale = len(mean), _scale(mean[known], std[known]) if varies else []
+        if not self._inputs:
             raise NotMeasurable(unseen(reading, "data/feature_mean"))
-        known = np.isfinite(mean) & np.isfinite(std)
-        if not known.any() or not (std[known] > 0).any():
+        if not self._scale:
             raise NotMeasurable("the inputs don't vary")
-        scale = _scale(mean[known], std[known])
+        scale = _Scale(self._scale[0], self._scale[1], np.array(self._scale[2:]))
         if reading.facts.input_normalized and not (scale.offset > self.far and self._doing.suffers):
             raise NotMeasurable("a normalization or embedding is among the first two layers")
-        return self._judge(reading, scale, len(mean))
+        return self._judge(reading, scale, self._inputs)
 
     def _of_targets(self, reading: Reading) -> Finding | None:
         """Judge the targets of a regression."""
@@ -193,8 +194,8 @@ class DataUnnormalized(Detector):
         )
 
 
-def _scale(mean: Array, std: Array) -> _Scale:
+def _scale(mean: Array, std: Array) -> list[float]:
     usual = float(np.sqrt(np.mean(std**2)))
     whole = float(np.sqrt(np.mean(std**2) + np.var(mean)))
     off = np.flatnonzero((np.abs(mean) > OWN * np.maximum(std, 1e-12)) & (np.abs(mean) > OWN * usual) & (std > 0))
-    return _Scale(abs(float(mean.mean())) / whole, whole, off.astype(np.float64))
+    return [abs(float(mean.mean())) / whole, whole, *off.astype(np.float64).tolist()]

@@ -114,10 +114,8 @@ class FitOverRegularized(Detector):
             self._val = float(values["accuracy/val"])
         if "optimizer/weight_decay" in values:
             self._forgets(reading)
-        short = self._short >= self.window
-        strong_decay = short or (self._samples >= self.window and self._part > self.decay)
-        strong_dropout = (reading.facts.dropout or 0.0) >= self.dropout
-        if not (strong_decay or strong_dropout):
+        strong = self._strong(reading.facts.dropout or 0.0)
+        if strong is None:
             if reading.facts.dropout is None and not self._samples:
                 raise NotMeasurable("neither dropout nor weight decay is known")
             return None
@@ -127,12 +125,30 @@ class FitOverRegularized(Detector):
             raise NotMeasurable(f"judged after {percent(self.share)} of the plan")
         language = reading.facts.task == "language-model"
         limit = max(self.limit, 0.7) if language else self.limit
-        if short:
+        if self._forgetful:
             limit = min(limit, SHORT_LANGUAGE if language else SHORT)
         known = reading.facts.chance_loss is not None
         if not known or not self._relative > limit or self._train - self._val > 0.1:
             return None
-        return self._finding(reading, limit, decay=strong_decay)
+        return self._finding(reading, limit, *strong)
+
+    @property
+    def _forgetful(self) -> bool:
+        """Whether weights decay within ``memory`` steps, and have for some time."""
+        return self._short >= self.window
+
+    def _strong(self, dropout: float) -> tuple[str, float, float] | None:
+        """What is too strong, in words, its value and its limit; None where nothing is."""
+        if self._forgetful:
+            what = f"weight decay makes the weights forget within {self._life:.3g} steps (limit {self.memory:g})"
+            return what, self._life, self.memory
+        if self._samples >= self.window and self._part > self.decay:
+            what = f"weight decay makes up {percent(self._part)} of every update (limit {percent(self.decay)})"
+            return what, self._part, self.decay
+        if dropout >= self.dropout:
+            what = f"the model drops up to {percent(dropout)} of its units (limit {percent(self.dropout)})"
+            return what, dropout, self.dropout
+        return None
 
     def _forgets(self, reading: Reading) -> None:
         decay, rates = reading.vector("optimizer/weight_decay"), reading.vector("lr")
@@ -151,18 +167,8 @@ class FitOverRegularized(Detector):
         self._samples += 1
         self._part = part if math.isnan(self._part) else 0.9 * self._part + 0.1 * part
 
-    def _finding(self, reading: Reading, limit: float, *, decay: bool) -> Finding:
+    def _finding(self, reading: Reading, limit: float, what: str, value: float, most: float) -> Finding:
         relative = self._relative
-        short = self._short >= self.window
-        value, most = self._part, self.decay
-        what = f"weight decay makes up {percent(value)} of every update (limit {percent(most)})"
-        if decay and short:
-            value, most = self._life, self.memory
-            what = f"weight decay makes the weights forget within {value:.3g} steps (limit {most:g})"
-        elif not decay:
-            value, most = reading.facts.dropout or 0.0, self.dropout
-            what = f"the model drops up to {percent(reading.facts.dropout or 0)} of its units "
-            what += f"(limit {percent(self.dropout)})"
         return self.found(
             reading,
             Severity.WARNING,

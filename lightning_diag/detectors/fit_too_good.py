@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._trend import TrendDetector
+from lightning_diag.detectors._validation import accuracy_error
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
@@ -143,10 +144,9 @@ class FitTooGood(TrendDetector):
     def _validated(self, reading: Reading, accuracy: float) -> Finding | None:
         chance, samples = reading.facts.chance_loss, reading.scalar("val/samples") or 0.0
         self._validations += 1
-        share = (accuracy * samples + 1) / (samples + 2)
-        error = math.sqrt(share * (1 - share) / max(samples, 1.0))
         fresh, self._fresh = self._fresh >= FRESH, 0  # a running mean of few samples lags behind a fast start
-        ahead = fresh and samples > 0 and accuracy - self._accuracy > max(self.gap, 4 * error)
+        least = max(self.gap, 4 * accuracy_error(reading, accuracy))
+        ahead = fresh and samples > 0 and accuracy - self._accuracy > least
         self._row = self._row + 1 if ahead else 0
         first = self._validations == 1 and accuracy >= self.perfect and samples >= 200
         if first and chance is not None and self._early(reading, chance):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import ClassVar
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from lightning_diag.detectors._arguments import number
 from lightning_diag.detectors._consequence import Consequence
 from lightning_diag.detectors._growth import Growth
-from lightning_diag.detectors._parameters import arrays, matrices, named, usual
+from lightning_diag.detectors._parameters import FLOOR, arrays, matrices, median, named, usual
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -20,7 +19,6 @@ from lightning_diag.reading import Reading, Value
 from lightning_diag.streaming.sorted_window import SortedWindow
 
 SPAN_STEPS = 30  # steps over which growth is taken
-FLOOR = 0.5  # of the default initialization's scale: weights that start below it (LoRA's B, x0.1) have to grow
 FIRST_STEPS = 3  # Adam's first steps have full size whatever the gradient
 RATIO_SAMPLES = 10
 LOSSES = 10  # losses before their median is a level
@@ -136,7 +134,7 @@ class UpdateTooLarge(Detector):
         layers = matrices(reading.facts)
         floor = _usual(reading, len(weight))[layers] * FLOOR
         growth = self._grown.see(reading.step, weight[layers], floor)
-        middle, ratio = _median(growth), self._ratio(reading, layers, weight[layers] > floor)
+        middle, ratio = median(growth), self._ratio(reading, layers, weight[layers] > floor)
         if math.isnan(middle) and math.isnan(ratio):
             raise NotMeasurable("no weight matrix that didn't start at 0, or none that is finite")
         if middle > self.growth or ratio > self.ratio:
@@ -146,7 +144,7 @@ class UpdateTooLarge(Detector):
     def _ratio(self, reading: Reading, layers: NDArray[np.intp], counted: NDArray[np.bool_]) -> float:
         ratios = reading.vector("update/parameter_ratio")
         if ratios is not None and len(ratios) == len(reading.facts.parameter_kind) and self._run.watched > FIRST_STEPS:
-            now = _median(np.where(counted & np.isfinite(ratios[layers]), ratios[layers], np.nan))
+            now = median(np.where(counted & np.isfinite(ratios[layers]), ratios[layers], np.nan))
             if not math.isnan(now):
                 self._ratios.push(now)
         return self._ratios.median() if self._ratios.full else math.nan
@@ -237,10 +235,3 @@ def _usual(reading: Reading, count: int) -> Value:
     """The default initialization's norms ``(P,)``; 0 where the parameters' sizes are not known."""
     numel = reading.facts.parameter_numel
     return usual(numel) if len(numel) == count else np.zeros(count)
-
-
-def _median(values: Value) -> float:
-    """Median of what isn't NaN; NaN when nothing is left."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return float(np.nanmedian(values)) if len(values) else math.nan

@@ -108,7 +108,7 @@ class ChanceProbe(Probe):
         best = int(np.argmax(self._matched))
         if self._matched[best] >= MATCHES:
             known = self._tell(CANDIDATES[best], float(levels[best]), 0.0)
-            new = reading.facts.class_scores is None and self._task(CANDIDATES[best]) != "regression"
+            new = not reading.facts.class_scores and self._task(CANDIDATES[best]) != "regression"
             return {"class_scores": True, **known} if new else known  # also where all labels are one: no chance level
         return self._learn_smoothing(reading) or self._learn_coverage(reading)
 
@@ -129,7 +129,8 @@ class ChanceProbe(Probe):
         entropy = math.nan if labels is None else float(labels[0])
         # Smoothing moves the label distribution towards uniform; its entropy is bounded by both ends.
         level = (1 - epsilon) * entropy + epsilon * math.log(self._classes)
-        return self._tell(f"cross-entropy (label smoothing {epsilon:.2g})", level, floor)
+        known = self._tell(f"cross-entropy (label smoothing {epsilon:.2g})", level, floor)
+        return {"class_scores": True, **known} if known else known
 
     def _learn_coverage(self, reading: Reading) -> Mapping[str, Any]:
         """Whether outputs are scores of classes, where no loss says so."""
@@ -151,10 +152,8 @@ class ChanceProbe(Probe):
             "task": self._task(kind),
             "chance_source": SOURCES.get(kind[0], "spread of the target"),
         }
-        if known["task"] != "regression":
-            known["class_scores"] = True
-            if self._classes:
-                known["num_classes"] = self._classes
+        if known["task"] != "regression" and self._classes:
+            known["num_classes"] = self._classes
         return known
 
     def _task(self, kind: str) -> str:
