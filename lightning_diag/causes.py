@@ -149,7 +149,7 @@ CAUSES: tuple[Pattern, ...] = (
     ),
     Pattern(
         "bad-initialization",
-        "the initial scale is wrong",
+        "the initial weights are wrong",
         {"setup/odd-initialization": 3.0, "loss/bad-start": 1.5, "gradients/exploding": 0.7},
         ("loss/spike", "loss/oscillating", "loss/diverging", "gradients/vanishing", "activations/dead",
          "activations/collapsed", "activations/attention-collapsed", "updates/frozen", "updates/too-small",

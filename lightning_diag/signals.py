@@ -68,6 +68,10 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("grad/missing", "0 or 1", "parameter", "same", (), "1 where a trainable parameter has no gradient"),
     Signal("weight/parameter_norm", "weight", "parameter", "norm", (), "L2 norm per parameter, from a strided sample"),
     Signal("weight/distance", "weight", "parameter", "norm", (), "L2 norm of its change since the first sample"),
+    Signal(
+        "weight/kurtosis", "1", "parameter", "same", (), "of its elements at first: 1.8 uniform, 3 normal, 0 all equal"
+    ),
+    Signal("weight/called", "0 or 1", "parameter", "same", (), "1 where the first sampled step called its module"),
     Signal("update/parameter_norm", "weight", "parameter", "norm", (), "norm of the step's change; only if sharded"),
     Signal("update/parameter_ratio", "1", "parameter", "same", _SPREAD, "norm of the step's change over weight norm"),
     Signal("grad/zero_frac", "1", None, "mean", (), "share of gradients that are exactly 0, from a strided sample"),

@@ -8,13 +8,14 @@ import numpy as np
 
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._consequence import EARLY_SHARE, HALF_TIMES, SURE_STEPS, Consequence
+from lightning_diag.detectors._fresh import Fresh, small_head
 from lightning_diag.detectors._parameters import Place, listed, places, sizes, where
 from lightning_diag.detectors._streak import Mask, Streak, least_steps
 from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
-from lightning_diag.reading import Reading
+from lightning_diag.reading import Reading, Value
 
 
 class GradientUnreached(Detector):
@@ -31,7 +32,8 @@ class GradientUnreached(Detector):
         ``requires_grad=False`` are frozen on purpose and not looked at.
 
     Reads:
-        ``grad/missing update/parameter_ratio`` where sampled, ``loss/relative`` beside them.
+        ``grad/missing update/parameter_ratio weight/distance`` where sampled, ``weight/kurtosis weight/called
+        weight/parameter_norm`` of the first sample, ``loss/relative`` beside them.
 
     Args:
         samples: samples without a gradient; higher = later, quieter for branches that are seldom used. Default 20.
@@ -42,11 +44,17 @@ class GradientUnreached(Detector):
             0.5.
 
     Fires when:
-        any such parameter exists (info): published models carry heads that are never called, and probing a body that no
-        optimizer holds is common. A warning when R > ``stuck`` after 2 % of the plan (60 to 1,000 steps, 30 when
-        R > 0.985 with more than a fifth of the elements, 200 without a plan), or R > 0.5 with more than ``share`` of
-        the elements untrained. Where it is the first layer alone, with at most a fifth of the elements, only at three
-        times as many steps: what comes after learns from random features nearly as well. Never critical.
+        any such parameter exists (info): published models carry heads that are never called, and probing a pretrained
+        body that no optimizer holds is common. A warning when a weight matrix among them takes part in the forward
+        pass and is still what it was drawn as: its values are distributed as those of a fresh draw (kurtosis 1.8 of a
+        uniform distribution, or 3 of a normal one beside biases of 0 and norms of 1), none that does so looks trained,
+        it is no copy of another matrix (a target network), and nothing has changed it. Not so for the first layer alone
+        with at most a fifth of the elements, nor for the last alone of a classifier with at most a quarter as many
+        classes as inputs: what is before or behind them learns nearly as well.
+
+        Otherwise a warning when R > ``stuck`` after 2 % of the plan (60 to 1,000 steps, 30 when R > 0.985 with more
+        than a fifth of the elements, 200 without a plan), or R > 0.5 with more than ``share`` of the elements
+        untrained; for such a first layer only at three times as many steps. Never critical.
 
     False alarms:
         No warning in any of the 165 healthy and harmless trainings of ``benchmarks/results/gradient_rules.md``; info
@@ -79,7 +87,8 @@ class GradientUnreached(Detector):
         PyTorch documentation, ``DistributedDataParallel(find_unused_parameters)``; Lightning issue #17212 (which
         parameters were unused?); TheDeepChecker, TOSEM 2022, untrained parameters; Rosenfeld & Tsotsos, Intriguing
         properties of randomly weighted networks, 2019 (arXiv:1802.00844); Chen et al., MoCo v3, ICCV 2021
-        (arXiv:2104.02057): a frozen patch projection does no harm.
+        (arXiv:2104.02057): a frozen patch projection does no harm. Hoffer et al., Fix your classifier, ICLR 2018
+        (arXiv:1801.04540): nor does a fixed last layer of few classes.
     """
 
     rule: ClassVar[str] = "gradients/unreached"
@@ -102,6 +111,9 @@ class GradientUnreached(Detector):
         self._run = Consequence(sure=SURE_STEPS)
         self._missing = Streak()
         self._orphan = Streak()
+        self._fresh = Fresh()
+        self._reached = np.zeros(0)  # 1 where a gradient has come
+        self._moved = np.zeros(0)  # 1 where the weights have changed, by whatever
 
     def update(self, reading: Reading) -> Finding | None:
         """Judge which parameters were reached at this step."""
@@ -112,6 +124,10 @@ class GradientUnreached(Detector):
         held = np.array(reading.facts.in_optimizer, dtype=bool)
         if held.shape != missing.shape:
             held = np.ones(missing.shape, dtype=bool)
+        self._fresh.see(reading)
+        self._reached = _seen(self._reached, missing == 0)
+        far = reading.vector("weight/distance")
+        self._moved = _seen(self._moved, np.zeros(missing.shape, bool) if far is None else far > 0)
         self._missing.see(reading.step, missing == 1, np.isfinite(missing))
         ratio = reading.vector("update/parameter_ratio")
         if ratio is not None and ratio.shape == held.shape:
@@ -135,31 +151,50 @@ class GradientUnreached(Detector):
         share = float(weights[mask].sum() / max(weights.sum(), 1.0))
         run = self._run
         suffers = run.untrained(self.stuck, share, self.share)
-        if share <= EARLY_SHARE and _at_the_input(reading, mask):
+        aside = share <= EARLY_SHARE and _at_the_input(reading, mask)
+        if aside:
             suffers = suffers and run.watched >= HALF_TIMES * run.patience_steps
+        if self._fresh.trained(mask, reading.facts):
+            suffers = suffers and run.ripe  # a new head behind it gets its time
+        drawn = not aside and not small_head(mask, reading.facts) and self._as_drawn(reading, mask)
         streak = self._orphan if orphan.any() else self._missing
         since = streak.first(orphan if orphan.any() else mask)
         why = "belong to no optimizer and never change" if orphan.any() else "have got no gradient"
         if orphan.any() and (mask & ~orphan).any():
             why = "belong to no optimizer or have got no gradient"
         what = listed(found) if found else "all of them"
+        still = ", which are still the random numbers they were made with" if drawn else ""
         loss = run.in_words(suffers)
         return self.found(
             reading,
-            Severity.WARNING if suffers else Severity.INFO,
+            Severity.WARNING if suffers or drawn else Severity.INFO,
             f"{int(mask.sum())} of {len(mask)} trainable parameters ({percent(share)} of the elements, limit 0) {why} "
-            f"since step {since}: {what}{loss}.",
+            f"since step {since}: {what}{still}{loss}.",
             where=where(found),
             evidence={
                 "value": int(mask.sum()),
                 "limit": 0,
                 "share": share,
                 "no_optimizer": int(orphan.sum()),
+                "as_drawn": int(drawn),
                 "relative_loss": run.relative,
             },
             advice=_advice(found, bool(orphan.any())),
             step=since,
         )
+
+    def _as_drawn(self, reading: Reading, mask: Mask) -> bool:
+        """Whether a weight matrix takes part and is what it was drawn as, and nothing here is anything else."""
+        kinds = np.array([kind in ("matrix", "embedding") for kind in reading.facts.parameter_kind])
+        if kinds.shape != mask.shape or (self._moved[mask] == 1).any():
+            return False
+        part = mask & (self._fresh.called(mask) | (self._reached == 1))
+        return bool((part & kinds).any()) and self._fresh.as_made(part, reading.facts)
+
+
+def _seen(before: Value, now: Mask) -> Value:
+    """Keep a 1 where one was seen."""
+    return np.maximum(before, now) if before.shape == now.shape else now.astype(np.float64)
 
 
 def _at_the_input(reading: Reading, mask: Mask) -> bool:

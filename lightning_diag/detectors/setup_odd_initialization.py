@@ -1,4 +1,4 @@
-"""``setup/odd-initialization``: the first weights are far larger or smaller than any usual scheme makes them."""
+"""``setup/odd-initialization``: the first weights are far off any usual scheme, or all the same."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from lightning_diag.detectors._parameters import named
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
-from lightning_diag.reading import Reading
+from lightning_diag.reading import Reading, Value
 
 NAMED = 3
+UNITS = 2  # units and inputs from which equal weights are a loss; matrices from which they are one of the network
+ALIKE = 0.5  # share of the matrices
 SLOW = 0.15  # share of the plan after which healthy runs have left chance
 
 
 class SetupOddInitialization(Detector):
-    """The weight matrices start far larger or smaller than usual schemes make them.
+    """The weight matrices start far larger or smaller than usual schemes make them, or each with all weights equal.
 
     Catches:
         A forgotten division by the fan-in, constant weights, an initialization applied twice.
@@ -28,9 +30,11 @@ class SetupOddInitialization(Detector):
     Formula:
         gain = root mean square weight times the square root of the fan-in, of each weight matrix at the first sampled
         step; the median outside ``[low, high]``. PyTorch's default gives 0.58, Glorot's and LeCun's 1, He's 1.41.
+        And matrices of two units and two inputs or more whose weights are all equal: these units get equal gradients
+        and stay one unit, however many they are.
 
     Reads:
-        ``weight/parameter_norm`` once, ``loss/relative`` and ``lr`` after it.
+        ``weight/parameter_norm weight/kurtosis`` once, ``loss/relative`` and ``lr`` after it.
 
     Args:
         low: smallest usual gain. Default 0.15.
@@ -43,7 +47,8 @@ class SetupOddInitialization(Detector):
         at the first step (info: pretrained and zero-initialized layers are odd on purpose); a warning when the loss
         still stands above ``stuck`` times chance after 2 % of the plan (60 to 1,000 steps; 20 where weights are too
         large and it fell nowhere) with the learning rate up, where chance is known. Below ``small`` nothing is said at
-        first, and a warning when the loss still stands there after 0.15 of the plan.
+        first, and a warning when the loss still stands there after 0.15 of the plan. A warning at once where there are
+        two such matrices or more and the weights are equal within at least half of them, or all 0 in all.
 
     False alarms:
         On the development set of the fault zoo the note came in none of 128 healthy and 1 of 93 benign runs, the
@@ -62,6 +67,7 @@ class SetupOddInitialization(Detector):
         ('info', 10.0)
 
     References:
+        Goodfellow, Bengio & Courville, Deep Learning, 2016, section 8.4 (initial weights have to break symmetry).
         Glorot & Bengio, Understanding the difficulty of training deep feedforward neural networks, AISTATS 2010. He et
         al., Delving deep into rectifiers, ICCV 2015 (arXiv:1502.01852).
     """
@@ -115,6 +121,10 @@ class SetupOddInitialization(Detector):
         matrices = [i for i, kind in enumerate(facts.parameter_kind) if kind == "matrix" and fan_in[i] > 0]
         if not matrices:
             return None
+        alike = self._alike(reading, norms, [i for i in matrices if min(fan_in[i], numel[i] / fan_in[i]) >= UNITS])
+        if alike is not None:
+            self._odd = alike.to_dict()
+            return alike
         gains = norms[matrices] / np.sqrt(numel[matrices]) * np.sqrt(fan_in[matrices])
         middle = float(np.median(gains))
         if max(self.low, self.small) <= middle <= self.high or not np.isfinite(middle):
@@ -134,3 +144,23 @@ class SetupOddInitialization(Detector):
             return None
         self._odd = found.to_dict()
         return found
+
+    def _alike(self, reading: Reading, norms: Value, matrices: list[int]) -> Finding | None:
+        """Judge whether each matrix has one value for all its weights."""
+        kurtosis = reading.vector("weight/kurtosis")
+        if kurtosis is None or len(kurtosis) != len(norms) or len(matrices) < UNITS:
+            return None
+        same = [i for i in matrices if kurtosis[i] == 0]
+        zero = all(norms[i] == 0 for i in matrices)
+        if not zero and len(same) < ALIKE * len(matrices):
+            return None
+        chosen = matrices if zero else same
+        return self.found(
+            reading,
+            Severity.WARNING,
+            f"In {len(chosen)} of {len(matrices)} weight matrices all weights {'are 0' if zero else 'are equal'} at the "
+            "start: units with equal weights get equal gradients and never become different ones.",
+            where=[named(reading, i) for i in chosen[:NAMED]],
+            evidence={"value": float(len(chosen)), "limit": ALIKE * len(matrices)},
+            advice=("draw these weights at random: leave out the constant, or call nn.init.kaiming_uniform_ on them",),
+        )

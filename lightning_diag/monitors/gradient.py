@@ -11,6 +11,7 @@ from lightning_diag.probes.gradient import GradientProbe
 from lightning_diag.probes.loss import LossProbe
 from lightning_diag.probes.precision import PrecisionProbe
 from lightning_diag.probes.scaler import ScalerProbe
+from lightning_diag.probes.start import StartProbe
 
 
 class GradientMonitor(Monitor):
@@ -36,6 +37,7 @@ class GradientMonitor(Monitor):
                 (name, ChanceProbe()),
                 (name, AccuracyProbe()),
                 (name, GradientProbe()),
+                (name, StartProbe()),
                 (name, PrecisionProbe()),
                 (name, ScalerProbe()),
             ],

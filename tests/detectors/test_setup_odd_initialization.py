@@ -10,6 +10,7 @@ from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Severity
 from lightning_diag.probes.base import Scene
 from lightning_diag.probes.gradient import GradientProbe
+from lightning_diag.probes.start import kurtosis
 from lightning_diag.reading import Facts, Reading
 
 
@@ -17,7 +18,11 @@ def first(net: nn.Module, step: int = 1) -> Reading:
     probe = GradientProbe()
     probe.attach(Scene(net, [torch.optim.SGD(net.parameters(), 0.1)], Facts()))
     norms = np.array([float(p.detach().norm()) for p in net.parameters()])
-    return Reading(step, 0, {"weight/parameter_norm": norms}, Facts().merged(dict(probe.facts())))
+    values = {
+        "weight/parameter_norm": norms,
+        "weight/kurtosis": np.array([float(kurtosis(p)) for p in net.parameters()]),
+    }
+    return Reading(step, 0, values, Facts().merged(dict(probe.facts())))
 
 
 @pytest.mark.parametrize("make", [lambda: nn.Linear(64, 64), lambda: nn.Conv2d(8, 16, 3), lambda: nn.LSTM(32, 32)])
@@ -26,7 +31,7 @@ def test_the_libraries_own_initializations_are_usual(make: object) -> None:
     assert SetupOddInitialization().update(first(make())) is None  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("factor", [30.0, 0.01, 0.0])
+@pytest.mark.parametrize("factor", [30.0, 0.01])
 def test_far_larger_or_smaller_ones_are_noted(factor: float) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
@@ -70,3 +75,35 @@ def test_a_run_that_does_not_leave_chance_makes_it_a_warning() -> None:
     assert judged([1.0] * 140, factor=0.3) == [] == judged(np.linspace(1.0, 0.2, 200).tolist(), factor=0.3)
     assert judged([1.0] * 200, factor=1.0) == []  # not odd: other rules' business
     assert judged([1.0] * 200, chance=None) == [Severity.INFO]  # a fine-tuning that stays where it was
+
+
+def start(*constants: float | None) -> str | None:
+    """What is said of a network whose weight matrices have these constant weights (None: drawn as usual)."""
+    torch.manual_seed(0)
+    net = nn.Sequential(*(nn.Linear(32, 32) for _ in constants))
+    with torch.no_grad():
+        for layer, constant in zip(net, constants, strict=True):
+            if constant is not None:
+                layer.weight.fill_(constant)  # type: ignore[operator, union-attr]
+    found = SetupOddInitialization().update(first(net))
+    return None if found is None else f"{found.severity}: {', '.join(found.where)}: {found.message}"
+
+
+def test_equal_weights_are_a_warning_at_once() -> None:
+    assert (start(0.1, 0.1) or "").startswith(
+        "warning: 0.weight, 1.weight: In 2 of 2 weight matrices all weights are eq"
+    )
+    assert (start(0.1, None) or "").startswith("warning: 0.weight: In 1 of 2")
+    assert "all weights are 0 at the start" in (start(0.0, 0.0) or "")
+    assert start(None, 0.1, None) is None  # one of three
+    assert "warning" not in (start(None, 0.0) or "")  # a last layer, or a residual branch, that starts at nothing
+    assert "warning" not in (start(0.1) or "")  # a linear model needs no broken symmetry
+
+
+def test_equal_weights_of_one_unit_or_input_are_no_fault() -> None:
+    net = nn.Sequential(nn.Linear(1, 32), nn.Linear(32, 1))
+    with torch.no_grad():
+        for p in net.parameters():
+            p.fill_(0.5)
+    found = SetupOddInitialization().update(first(net))
+    assert found is None or found.severity == Severity.INFO
