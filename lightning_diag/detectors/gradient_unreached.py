@@ -61,8 +61,9 @@ class GradientUnreached(Detector):
         Where weights can't be told to be as drawn: no warning in any of the 165 healthy and harmless trainings of
         ``benchmarks/results/gradient_rules.md``; info in 15 (a spare head, unused experts, a probe whose body no
         optimizer holds, one layer left out, a detached first layer). A warning in all 15 where accuracy suffered. An
-        inner layer that stays random does no harm in some residual networks; it is told all the same. Where an optimizer did not step at a sample its
-        parameters say nothing. A single NaN elsewhere changes nothing: only None counts.
+        inner layer that stays random does no harm in some residual networks; it is told all the same. Where an
+        optimizer did not step at a sample its parameters say nothing. A single NaN elsewhere changes nothing: only None
+        counts.
 
     Cost:
         33 µs a reading of 1,000 parameters.

@@ -158,8 +158,8 @@ class SetupOddInitialization(Detector):
         return self.found(
             reading,
             Severity.WARNING,
-            f"In {len(chosen)} of {len(matrices)} weight matrices all weights {'are 0' if zero else 'are equal'} at the "
-            "start: units with equal weights get equal gradients and never become different ones.",
+            f"In {len(chosen)} of {len(matrices)} weight matrices all weights {'are 0' if zero else 'are equal'} at "
+            "the start: units with equal weights get equal gradients and never become different ones.",
             where=[named(reading, i) for i in chosen[:NAMED]],
             evidence={"value": float(len(chosen)), "limit": ALIKE * len(matrices)},
             advice=("draw these weights at random: leave out the constant, or call nn.init.kaiming_uniform_ on them",),
