@@ -84,7 +84,7 @@ def start(*constants: float | None) -> str | None:
     with torch.no_grad():
         for layer, constant in zip(net, constants, strict=True):
             if constant is not None:
-                layer.weight.fill_(constant)  # type: ignore[operator, union-attr]
+                layer.weight.fill_(constant)  # type: ignore[operator]
     found = SetupOddInitialization().update(first(net))
     return None if found is None else f"{found.severity}: {', '.join(found.where)}: {found.message}"
 
