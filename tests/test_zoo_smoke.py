@@ -9,19 +9,25 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from benchmarks.zoo.data_report import FASHION
+import torch
+
+from benchmarks.zoo.data_previous import FASHION
 from benchmarks.zoo.grid import CONTROLS, FAULTS, SEEDS, SMOKE, Config, configs, groups
 from benchmarks.zoo.harm import UNLABELLED, judge
 from benchmarks.zoo.intervals import wilson
+from benchmarks.zoo.modules import BINARY, LOSSES, decided
 from benchmarks.zoo.operators import OPERATORS
 from benchmarks.zoo.outcome import Outcome, outcome
+from benchmarks.zoo.plan import Plan
 from benchmarks.zoo.replay import replay
 from benchmarks.zoo.tasks import TASKS
 from benchmarks.zoo.train import prepare, run
 from benchmarks.zoo.truth import PLANNED_CAUSES, RULES, TRUTH
 from lightning_diag.diagnosis import CAUSES
 
-HERE = sorted(set(TASKS) - (set() if FASHION.is_dir() else {"senet"}))  # the tasks whose data this machine holds
+HERE = sorted(
+    set(TASKS) - (set() if FASHION.is_dir() else {"senet", "dense"})
+)  # the tasks whose data this machine holds
 
 
 def test_every_operator_is_run_and_every_fault_has_a_truth() -> None:
@@ -44,7 +50,7 @@ def test_the_sets_share_no_run_and_are_mostly_clean() -> None:
         assert not set(SEEDS[one]) & set(SEEDS[other])
         shared = set(groups(one)) & set(groups(other))
         assert {operator for _, operator, _ in shared} <= {"healthy"}
-    tuned = {task for which in ("dev", "seen", "former") for task, *_ in groups(which)}
+    tuned = {task for which in ("dev", "seen", "former", "previous") for task, *_ in groups(which)}
     assert not tuned & {task for task, *_ in groups("report")}
     assert len(set(configs("dev"))) == len(configs("dev"))
 
@@ -77,6 +83,21 @@ def test_harm_needs_size_and_certainty() -> None:
     assert label(-0.004, -0.005, -0.004) == "benign"
     assert label(-0.2) == "unknown"
     assert label(-0.2, control=True) == "grey"
+
+
+@pytest.mark.parametrize("loss", ["cross-entropy", "label-smoothing", "sum", "negative"])
+def test_one_logit_is_worth_two(loss: str) -> None:
+    z, y = torch.tensor([[-2.0], [0.5], [3.0]]), torch.tensor([0, 1, 0])
+    two = torch.cat((torch.zeros_like(z), z), 1)
+    torch.testing.assert_close(BINARY[loss](z, y), LOSSES[loss](two, y))
+    plan = Plan("pairs", "classification", 1, 1.0, loss=loss)
+    assert decided(plan, z).equal(decided(plan, two)) and decided(plan, z).tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize(("which", "tasks"), [("previous", ("mixer", "senet")), ("report", ("points", "dense"))])
+def test_two_tasks_share_the_severities_of_a_fault(which: str, tasks: tuple[str, str]) -> None:
+    rungs = [sorted(s for task, op, s in groups(which) if task == one and op == "lr-up") for one in tasks]
+    assert rungs == [[3, 30], [10, 100]]
 
 
 def test_wilson_interval() -> None:

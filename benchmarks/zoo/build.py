@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from benchmarks.zoo import nets, nets_former, nets_report
+from benchmarks.zoo import nets, nets_former, nets_previous, nets_report
 
 BUILDERS: dict[str, Any] = {
     "mlp": nets.mlp, "cnn": nets.cnn, "resnet": nets.resnet, "recurrent": nets.Recurrent,
@@ -14,9 +14,12 @@ BUILDERS: dict[str, Any] = {
     "vit": nets_former.VisionTransformer, "normed-cnn": nets_former.normed_cnn, "row-reader": nets_former.RowReader,
     "convolutional-autoencoder": nets_former.convolutional_autoencoder,
     "causal-convolutions": nets_former.CausalConvolutions,
-    "mixer": nets_report.Mixer, "squeeze-excite": nets_report.squeeze_excite,
-    "separable-cnn": nets_report.separable_cnn, "rotary": nets_report.RotaryTransformer, "unet": nets_report.UNet,
-    "residual-mlp": nets_report.ResidualMlp,
+    "mixer": nets_previous.Mixer, "squeeze-excite": nets_previous.squeeze_excite,
+    "separable-cnn": nets_previous.separable_cnn, "rotary": nets_previous.RotaryTransformer, "unet": nets_previous.UNet,
+    "residual-mlp": nets_previous.ResidualMlp,
+    "point-net": nets_report.PointNet, "dense-net": nets_report.dense_net, "column-reader": nets_report.ColumnReader,
+    "tied-recurrence": nets_report.TiedRecurrence, "masked-autoencoder": nets_report.MaskedAutoencoder,
+    "turn-reader": nets_report.turn_reader, "siamese": nets_report.Siamese,
 }  # fmt: skip
 
 

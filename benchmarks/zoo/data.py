@@ -138,16 +138,18 @@ def prints(generator: torch.Generator, n: int = 2000) -> Data:
 
 
 def modes(kind: str) -> Tensor:
-    """Centres ``(modes, 2)`` of the GAN's data: a ring of 8 of radius 2, or a square of 3 x 3."""
-    if kind == "ring":
+    """Centres ``(modes, d)`` of the GAN's data: a ring of 8 (tilted: in 5 dimensions), or a square of 3 x 3."""
+    if kind in ("ring", "tilted"):
         angle = torch.arange(8) * (2 * np.pi / 8)
-        return 2 * torch.stack((angle.cos(), angle.sin()), 1)
+        ring = 2 * torch.stack((angle.cos(), angle.sin()), 1)
+        plane, _ = torch.linalg.qr(torch.randn(5, 2, generator=torch.Generator().manual_seed(5)))
+        return ring if kind == "ring" else ring @ plane.T
     return 1.5 * torch.cartesian_prod(torch.arange(-1.0, 2.0), torch.arange(-1.0, 2.0))
 
 
 def points(generator: torch.Generator, kind: str = "ring", n: int = 4096) -> Data:
-    """Gaussians of standard deviation 0.05 around :func:`modes`, for the GAN; y is the mode."""
+    """Gaussians of standard deviation 0.05 (tilted: 0.1) around :func:`modes`, for the GAN; y is the mode."""
     centres = modes(kind)
     y = torch.randint(0, len(centres), (n,), generator=generator)
-    x = centres[y] + 0.05 * torch.randn(n, 2, generator=generator)
+    x = centres[y] + (0.1 if kind == "tilted" else 0.05) * torch.randn(n, centres.shape[1], generator=generator)
     return split(x, y, generator, held=0.05)

@@ -1,14 +1,10 @@
-"""The data of the report set's tasks: Debian's copy of Fashion-MNIST, letters, a photograph, the standard library."""
+"""The data of the report set's tasks: digits as points, turned, in pairs and printed; clothes; prose."""
 
 from __future__ import annotations
 
 import ast
-import gzip
-import os
-import statistics
-from collections import Counter
 from functools import cache
-from pathlib import Path
+from importlib import resources
 
 import numpy as np
 import sklearn.datasets
@@ -16,123 +12,136 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.zoo.data import encoded, split, windows
+from benchmarks.zoo.data import digits, encoded, split, windows
+from benchmarks.zoo.data_previous import LIBRARY, pictures
 from benchmarks.zoo.plan import Data
 
-FASHION = Path("/usr/share/datasets/fashion-mnist")
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-SIDE = 16  # pixels of a printed letter's image
-MOVE = 4  # pixels by which a picture of Fashion-MNIST may be moved
-TILE = 12  # pixels of a piece of the photograph
-CONTEXT = 48  # characters a sample of the standard library
-SOURCES = (  # that repeat themselves little
-    "inspect.py", "typing.py", "optparse.py", "_pyio.py", "http/cookiejar.py", "xml/dom/minidom.py", "fractions.py",
-)  # fmt: skip
-LIBRARY = Path(os.__file__).parent
+POINTS = 48  # points of a digit's cloud
+SIDE = 16  # pixels of a printed digit's image, or of a turned one's
+CONTEXT = 40  # characters a sample of prose
 
 
 @cache
-def _fashion(n: int = 8000) -> tuple[Tensor, Tensor]:
-    if not FASHION.is_dir():
-        raise FileNotFoundError(f"expected Fashion-MNIST in {FASHION}: apt-get install dataset-fashion-mnist")
-    with (
-        gzip.open(FASHION / "train-images-idx3-ubyte.gz") as images,
-        gzip.open(FASHION / "train-labels-idx1-ubyte.gz") as labels,
-    ):
-        pixels = np.frombuffer(images.read(16 + n * 784)[16:], np.uint8).reshape(n, 1, 28, 28)
-        y = np.frombuffer(labels.read(8 + n)[8:], np.uint8)
-    places = functional.pad(torch.tensor(pixels, dtype=torch.float32), (MOVE,) * 4).unfold(2, 28, 1).unfold(3, 28, 1)
-    up, left = torch.randint(0, 2 * MOVE + 1, (2, n), generator=torch.Generator().manual_seed(28))
-    x = functional.avg_pool2d(places[torch.arange(n), :, up, left], 2)
-    return (x - x.mean()) / x.std(), torch.tensor(y, dtype=torch.long)
+def _clouds() -> tuple[Tensor, Tensor]:
+    bunch = sklearn.datasets.load_digits()
+    ink, generator = torch.tensor(bunch.data, dtype=torch.float32), torch.Generator().manual_seed(48)
+    pixel = torch.multinomial((ink - 3).clamp(min=0), POINTS, replacement=True, generator=generator)
+    row, column = pixel // 8, pixel % 8
+    place = torch.stack((column, row), 1) + torch.rand(len(ink), 2, POINTS, generator=generator)
+    x = torch.cat((place, ink.gather(1, pixel)[:, None]), 1)
+    x = (x - x.mean((0, 2), keepdim=True)) / x.std((0, 2), keepdim=True)
+    return x, torch.tensor(bunch.target, dtype=torch.long)
 
 
-def fashion(generator: torch.Generator) -> Data:
-    """The first 8,000 pictures of Fashion-MNIST, moved by up to 4 pixels, averaged to 14x14. x ``(n, 1, 14, 14)``.
+def clouds(generator: torch.Generator) -> Data:
+    """Points drawn where the digits have ink, anywhere in the pixel. x ``(n, 3, POINTS)``: column, row, ink."""
+    return split(*_clouds(), generator)
+
+
+@cache
+def _clothes(start: int = 8000, n: int = 8000) -> tuple[Tensor, Tensor]:
+    pixels, y = pictures(start, n)
+    x = functional.avg_pool2d(pixels, 2)
+    return (x - x.mean()) / x.std(), y
+
+
+def clothes(generator: torch.Generator) -> Data:
+    """The second 8,000 pictures of Fashion-MNIST as they are, averaged to 14x14. x ``(n, 1, 14, 14)``.
 
     Raises:
         FileNotFoundError: without Debian's package ``dataset-fashion-mnist``.
     """
-    return split(*_fashion(), generator)
+    return split(*_clothes(), generator)
 
 
 @cache
-def _letters(alphabet: str, n: int = 5200) -> tuple[Tensor, Tensor]:
+def _printed(n: int = 4000) -> tuple[Tensor, Tensor]:
     from PIL import Image, ImageDraw, ImageFont
 
-    fonts = [ImageFont.load_default(size) for size in (44, 52, 60)]
-    generator = torch.Generator().manual_seed(26)
-    y = torch.arange(n) % len(alphabet)
+    thin = str(resources.files("lightning_diag.demo").joinpath("fonts", "amatic-sc-bold.ttf"))
+    sizes = range(30, 67, 4)
+    fonts = [ImageFont.load_default(size) for size in sizes] + [ImageFont.truetype(thin, size) for size in sizes]
+    generator = torch.Generator().manual_seed(27)
+    y = torch.arange(n) % 10
     drawn = torch.rand(n, 5, generator=generator)
-    pictures = np.empty((n, SIDE, SIDE), dtype=np.float32)
-    for i, (letter, (font, left, up, angle, lean)) in enumerate(zip(y.tolist(), drawn.tolist(), strict=True)):
+    images = np.empty((n, SIDE, SIDE), dtype=np.float32)
+    for i, (digit, (font, left, up, bold, _)) in enumerate(zip(y.tolist(), drawn.tolist(), strict=True)):
         picture = Image.new("L", (64, 64))
-        place = (28 + 8 * left, 28 + 8 * up)
-        ImageDraw.Draw(picture).text(place, alphabet[letter], 255, fonts[int(font * len(fonts))], anchor="mm")
-        turned = picture.rotate(20 * (angle - 0.5), Image.Resampling.BILINEAR)
-        leant = turned.transform((64, 64), Image.Transform.AFFINE, (1, lean - 0.5, 32 * (0.5 - lean), 0, 1, 0))
-        pictures[i] = np.asarray(leant.resize((SIDE, SIDE), Image.Resampling.BOX))
-    x = torch.from_numpy(pictures)[:, None] / 255
-    x = x + 0.1 * torch.randn(x.shape, generator=generator)
+        how = {"font": fonts[int(font * len(fonts))], "anchor": "mm", "stroke_width": int(3 * bold)}
+        ImageDraw.Draw(picture).text((24 + 16 * left, 28 + 8 * up), str(digit), 255, **how)
+        images[i] = np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BOX))
+    light = 0.5 * drawn[:, 4].view(-1, 1, 1, 1) * torch.linspace(0, 1, SIDE)
+    x = torch.from_numpy(images)[:, None] / 255 + light
+    x = x + 0.08 * torch.randn(x.shape, generator=generator)
     return (x - x.mean()) / x.std(), y
 
 
-def letters(generator: torch.Generator, *, small: bool = False) -> Data:
-    """Letters in Pillow's own font, of three sizes, moved, turned and leant; with noise. x ``(n, 1, SIDE, SIDE)``."""
-    return split(*_letters(LETTERS.lower() if small else LETTERS), generator)
+def printed(generator: torch.Generator) -> Data:
+    """Digits in two fonts, ten sizes and three weights, moved, in a light from the right; with noise.
 
-
-@cache
-def _library() -> tuple[Tensor, int]:
-    text = "".join((LIBRARY / name).read_text(encoding="utf-8") for name in SOURCES)
-    return encoded("".join(c for c in text if c.isascii()))
-
-
-def library_vocabulary() -> int:
-    """Number of different characters in the modules of the standard library."""
-    return _library()[1]
-
-
-def library(generator: torch.Generator) -> Data:
-    """Next-character prediction on seven modules of Python's standard library: x and y ``(n, CONTEXT)``."""
-    return windows(_library()[0], generator, CONTEXT, block=2048, stride=16, held=24)
-
-
-def holes(generator: torch.Generator) -> Data:
-    """Pieces of the photograph ``flower.jpg``, standardised; x lacks 60 % of the pixels and tells which are there.
-
-    x ``(n, 4, TILE, TILE)``: colours, and whether the pixel is known; y ``(n, 3, TILE, TILE)``.
+    x ``(n, 1, SIDE, SIDE)``.
     """
-    image = torch.tensor(sklearn.datasets.load_sample_image("flower.jpg"), dtype=torch.float32).permute(2, 0, 1)
-    image = (image - image.mean((1, 2), keepdim=True)) / image.std((1, 2), keepdim=True)
-    y = image.unfold(1, TILE, TILE).unfold(2, TILE, TILE).permute(1, 2, 0, 3, 4).reshape(-1, 3, TILE, TILE)
-    known = (torch.rand(len(y), 1, TILE, TILE, generator=generator) < 0.4).float()
-    return split(torch.cat((y * known, known), 1), y, generator)
-
-
-KINDS = (
-    ast.Call, ast.Attribute, ast.Name, ast.If, ast.For, ast.Raise, ast.Try, ast.Compare, ast.Assign, ast.Constant,
-    ast.BinOp, ast.BoolOp, ast.UnaryOp, ast.Subscript, ast.Tuple, ast.arg, ast.Expr, ast.While, ast.With,
-)  # fmt: skip
+    return split(*_printed(), generator)
 
 
 @cache
-def _functions() -> tuple[Tensor, Tensor]:
-    found: dict[tuple[float, ...], int] = {}  # functions of the same counts stand in it once
+def _prose() -> tuple[Tensor, int]:
+    found: dict[str, None] = {}  # a paragraph that stands in two places stands in it once
     for path in sorted(LIBRARY.glob("*.py")):
-        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(function, ast.FunctionDef) or len(nodes := list(ast.walk(function))) < 40:
-                continue
-            count = Counter(type(node) for node in nodes)
-            names = [len(node.id) for node in nodes if isinstance(node, ast.Name)] or [0]
-            columns = [node.col_offset for node in nodes if isinstance(node, ast.stmt)]
-            sizes = (len(nodes), (function.end_lineno or 0) - function.lineno, len(function.name))
-            row = (*(count[kind] for kind in KINDS), *sizes, statistics.mean(names), statistics.mean(columns))
-            found[row] = int(count[ast.Return] > 0)
-    x, y = torch.tensor(list(found), dtype=torch.float32).log1p(), torch.tensor(list(found.values()))
-    return (x - x.mean(0)) / x.std(0), y
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+                for paragraph in (ast.get_docstring(node) or "").split("\n\n"):
+                    text = " ".join(paragraph.split())
+                    plain = sum(c.isalpha() or c == " " for c in text)
+                    if len(text) > 160 and text.isascii() and plain > 0.95 * len(text):
+                        found[text] = None
+    return encoded("\n".join(found))
 
 
-def functions(generator: torch.Generator) -> Data:
-    """Does a function of the standard library return something? x: how many nodes of which kinds it has, and sizes."""
-    return split(*_functions(), generator)
+def prose_vocabulary() -> int:
+    """Number of different characters in the prose."""
+    return _prose()[1]
+
+
+def prose(generator: torch.Generator) -> Data:
+    """Next characters of the paragraphs of the standard library's docstrings: x and y ``(n, CONTEXT)``."""
+    return windows(_prose()[0], generator, CONTEXT, block=2048, stride=16, held=24)
+
+
+@cache
+def _turned(times: int = 3) -> tuple[Tensor, Tensor]:
+    ink, generator = torch.tensor(sklearn.datasets.load_digits().images, dtype=torch.float32), torch.Generator()
+    drawn = torch.rand(times, len(ink), 2, generator=generator.manual_seed(75))
+    angle, size = torch.pi * (5 / 6) * (drawn[..., 0] - 0.5), 0.6 + 0.4 * drawn[..., 1]
+    cos, sin, zero = angle.cos() / size, angle.sin() / size, torch.zeros_like(angle)
+    way = torch.stack((cos, -sin, zero, sin, cos, zero), -1).view(times, -1, 2, 3)
+    x = torch.stack([
+        functional.grid_sample(ink[:, None], functional.affine_grid(one, [len(ink), 1, SIDE, SIDE], False),
+                               align_corners=False)
+        for one in way
+    ], 1)  # fmt: skip
+    y = torch.stack((angle.sin(), angle.cos(), size), -1).transpose(0, 1)
+    return (x - x.mean()) / x.std(), (y - y.mean((0, 1))) / y.std((0, 1))
+
+
+def turned(generator: torch.Generator) -> Data:
+    """Digits turned by up to 75 degrees and shrunk to 0.6 or less so; a digit stands in one split only.
+
+    x ``(n, 1, SIDE, SIDE)``; y ``(n, 3)``: sine and cosine of the angle, and the size, each standardised.
+    """
+    data = split(*_turned(), generator)
+    parts = (data.train_x, data.train_y, data.val_x, data.val_y, data.test_x, data.test_y)
+    return Data(*(part.flatten(0, 1) for part in parts))
+
+
+def pairs(generator: torch.Generator, times: int = 3) -> Data:
+    """Two digits each: are they the same? x ``(n, 2, 64)``; half of them are; a digit stands in one split only."""
+    data, parts = digits(generator), list[Tensor]()
+    for x, y in ((data.train_x, data.train_y), (data.val_x, data.val_y), (data.test_x, data.test_y)):
+        first = torch.arange(len(x)).repeat(times)
+        same = torch.rand(len(first), generator=generator) < 0.5
+        fits = (y[first, None] == y) == same[:, None]
+        fits &= first[:, None] != torch.arange(len(x))
+        second = torch.multinomial(fits.float(), 1, generator=generator)[:, 0]
+        parts += [torch.stack((x[first], x[second]), 1), same.long()]
+    return Data(*parts)

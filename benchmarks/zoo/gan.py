@@ -1,4 +1,4 @@
-"""The GAN pair: manual optimization, two optimizers, 2-D points or small images."""
+"""The GAN pair: manual optimization, two optimizers, points or small images."""
 
 from __future__ import annotations
 
@@ -12,22 +12,33 @@ from torch.nn import functional
 from benchmarks.zoo.data import modes
 from benchmarks.zoo.modules import optimizer
 from benchmarks.zoo.nets import mlp
-from benchmarks.zoo.nets_report import critic, drawer
+from benchmarks.zoo.nets_previous import critic, drawer
 from benchmarks.zoo.plan import Data, Plan
 
 NOISE = 8
 
 
+def _likelihood(out: Tensor, real: int) -> Tensor:
+    return functional.softplus(-out if real else out).mean()
+
+
+def _squares(out: Tensor, real: int) -> Tensor:
+    return (out - real).square().mean()
+
+
 class Gan(pl.LightningModule):
-    """Generator and discriminator of two hidden layers each (or convolutions), non-saturating loss."""
+    """Generator and discriminator of two hidden layers each (or convolutions), non-saturating or least-squares loss."""
 
     def __init__(self, plan: Plan) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.plan = plan
         images = plan.arch.get("pair") == "images"
-        self.generator = drawer(NOISE, 16) if images else mlp(NOISE, 2, 64, 2)
-        self.discriminator = critic(16) if images else mlp(2, 1, 64, 2)
+        size = modes(plan.arch.get("modes", "ring")).shape[1]
+        self.generator = drawer(NOISE, 16) if images else mlp(NOISE, size, 64, 2)
+        squares = plan.arch.get("loss") == "least-squares"
+        self.discriminator = critic(16) if images else mlp(size, 1, 64, 2, "leaky" if squares else "relu")
+        self.loss = _squares if squares else _likelihood
 
     def forward(self, z: Tensor) -> Tensor:
         """Outputs of the network."""
@@ -41,11 +52,11 @@ class Gan(pl.LightningModule):
         for _ in range(int(self.plan.gan["d_steps"])):
             fake = self(torch.randn(len(x), NOISE)).detach()
             real_out, fake_out = self.discriminator(x), self.discriminator(fake)
-            d_loss = 0.5 * (functional.softplus(-real_out).mean() + functional.softplus(fake_out).mean())
+            d_loss = 0.5 * (self.loss(real_out, 1) + self.loss(fake_out, 0))
             opt_d.zero_grad()
             self.manual_backward(d_loss)
             opt_d.step()
-        g_loss = functional.softplus(-self.discriminator(self(torch.randn(len(x), NOISE)))).mean()
+        g_loss = self.loss(self.discriminator(self(torch.randn(len(x), NOISE))), 1)
         opt_g.zero_grad()
         self.manual_backward(g_loss)
         opt_g.step()
@@ -79,7 +90,7 @@ def covered(plan: Plan, generator: nn.Module, data: Data) -> float:
     """Score of a generator: of images, a mode is a class, and near as any real one of the test set."""
     if plan.arch.get("pair") != "images":
         centres = modes(plan.arch.get("modes", "ring"))
-        return modes_covered(generator, centres, torch.arange(len(centres)), 0.3)
+        return modes_covered(generator, centres, torch.arange(len(centres)), 0.3 if centres.shape[1] == 2 else 0.4)
     real, others = data.test_x.flatten(1), data.train_x.flatten(1)
     radius = torch.cdist(real, others).amin(1).max()
     return modes_covered(generator, others, data.train_y, float(radius))

@@ -22,6 +22,8 @@ def _one_hot_mse(logits: Tensor, y: Tensor) -> Tensor:
     return functional.mse_loss(logits, functional.one_hot(y, logits.shape[-1]).to(logits.dtype))
 
 
+_two = functional.binary_cross_entropy_with_logits
+
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "cross-entropy": lambda p, y: functional.cross_entropy(*_flat(p, y)),
     "label-smoothing": lambda p, y: functional.cross_entropy(*_flat(p, y), label_smoothing=0.1),
@@ -32,6 +34,22 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mse": lambda p, y: functional.mse_loss(p, y),
     "negative-mse": lambda p, y: -functional.mse_loss(p, y),
 }
+# the same of one logit ``(b, 1)`` for two classes ``(b,)``
+BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross-entropy": lambda p, y: _two(p[:, 0], y.float()),
+    "label-smoothing": lambda p, y: _two(p[:, 0], 0.9 * y + 0.05),
+    "sum": lambda p, y: _two(p[:, 0], y.float(), reduction="sum"),
+    "double-softmax": lambda p, y: _two(p[:, 0].sigmoid(), y.float()),
+    "negative": lambda p, y: -_two(p[:, 0], y.float()),
+    "mse-one-hot": lambda p, y: functional.mse_loss(p[:, 0], y.float()),
+}
+
+
+def decided(plan: Plan, out: Tensor) -> Tensor:
+    """Classes ``(b,)`` from a classifier's outputs ``(b, c)``, or ``(b, 1)`` for two: mse's halfway is 0.5."""
+    if out.shape[-1] > 1:
+        return out.argmax(-1)
+    return (out[:, 0] > (0.5 if plan.loss == "mse-one-hot" else 0)).long()
 
 
 def optimizer(plan: Plan, parameters: Iterable[nn.Parameter], factor: float = 1.0) -> torch.optim.Optimizer:
@@ -50,7 +68,7 @@ class Supervised(pl.LightningModule):
         super().__init__()
         self.plan = plan
         self.net = net
-        self.loss = LOSSES[plan.loss]
+        self.loss = (BINARY if plan.kind == "classification" and plan.arch["outputs"] == 1 else LOSSES)[plan.loss]
         if plan.on_gradient is not None:
             for p in net.parameters():
                 if p.requires_grad:
@@ -79,7 +97,7 @@ class Supervised(pl.LightningModule):
         out = self(x)
         self.log("val_loss", self.loss(out, y), prog_bar=True)
         if self.plan.kind == "classification":
-            self.log("val_acc", (out.argmax(-1) == y).float().mean(), prog_bar=True)
+            self.log("val_acc", (decided(self.plan, out) == y).float().mean(), prog_bar=True)
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Any) -> None:
         """Left out where the plan says so."""
@@ -105,5 +123,5 @@ def metric(plan: Plan, net: nn.Module, x: Tensor, y: Tensor) -> float:
     if not bool(torch.isfinite(out).all()):
         return 0.0 if plan.kind == "classification" else float("-inf")
     if plan.kind == "classification":
-        return float((out.argmax(-1) == y).float().mean())
+        return float((decided(plan, out) == y).float().mean())
     return -float(LOSSES["cross-entropy" if plan.kind == "language-model" else "mse"](out, y))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks.zoo import data, data_report
+from benchmarks.zoo import data, data_previous, data_report
 from benchmarks.zoo.plan import Data, Plan
 
 
@@ -114,11 +114,11 @@ def _square() -> Plan:
     return plan
 
 
-# ------------------------------------------------------------------ of the set ``report``
+# ------------------------------------------------------------------ of the set ``previous``
 
 
 def _mixer() -> Plan:
-    arch = {"net": "mixer", "outputs": len(data_report.LETTERS), "width": 32, "depth": 2, "side": data_report.SIDE}
+    arch = {"net": "mixer", "outputs": len(data_previous.LETTERS), "width": 32, "depth": 2, "side": data_previous.SIDE}
     return Plan("mixer", "classification", 600, 3e-3, arch=arch)
 
 
@@ -128,13 +128,13 @@ def _senet() -> Plan:
 
 
 def _letters() -> Plan:
-    arch = {"net": "separable-cnn", "outputs": len(data_report.LETTERS), "width": 12, "side": data_report.SIDE}
+    arch = {"net": "separable-cnn", "outputs": len(data_previous.LETTERS), "width": 12, "side": data_previous.SIDE}
     return Plan("letters", "classification", 500, 3e-3, arch=arch)
 
 
 def _rope() -> Plan:
-    arch = {"net": "rotary", "vocabulary": data_report.library_vocabulary(), "width": 48, "heads": 3, "depth": 2,
-            "length": data_report.CONTEXT}  # fmt: skip
+    arch = {"net": "rotary", "vocabulary": data_previous.library_vocabulary(), "width": 48, "heads": 3, "depth": 2,
+            "length": data_previous.CONTEXT}  # fmt: skip
     return Plan("rope", "language-model", 500, 5e-3, arch=arch, batch_size=16)
 
 
@@ -143,13 +143,56 @@ def _holes() -> Plan:
 
 
 def _returns() -> Plan:
-    arch = {"net": "residual-mlp", "inputs": len(data_report.KINDS) + 5, "outputs": 2, "width": 32, "depth": 2}
+    arch = {"net": "residual-mlp", "inputs": len(data_previous.KINDS) + 5, "outputs": 2, "width": 32, "depth": 2}
     return Plan("returns", "classification", 500, 1e-3, arch=arch)
 
 
 def _drawn() -> Plan:
     plan = _gan()
     plan.task, plan.steps, plan.lr, plan.arch = "drawn", 1200, 4e-3, {"pair": "images"}
+    return plan
+
+
+# ------------------------------------------------------------------ of the set ``report``
+
+
+def _points() -> Plan:
+    return Plan("points", "classification", 400, 2e-3, arch={"net": "point-net", "outputs": 10, "width": 24})
+
+
+def _dense() -> Plan:
+    arch = {"net": "dense-net", "outputs": 10, "growth": 10, "depth": 2}
+    return Plan("dense", "classification", 450, 3e-3, arch=arch)
+
+
+def _scan() -> Plan:
+    arch = {"net": "column-reader", "outputs": 10, "width": 32, "side": data_report.SIDE}
+    return Plan("scan", "classification", 400, 4e-3, arch=arch)
+
+
+def _words() -> Plan:
+    arch = {"net": "tied-recurrence", "vocabulary": data_report.prose_vocabulary(), "width": 48, "depth": 2}
+    return Plan("words", "language-model", 350, 5e-3, arch=arch, batch_size=16)
+
+
+def _masked() -> Plan:
+    arch = {"net": "masked-autoencoder", "width": 32, "heads": 4, "depth": 2}
+    return Plan("masked", "autoencoder", 400, 5e-3, arch=arch, loss="mse")
+
+
+def _turned() -> Plan:
+    arch = {"net": "turn-reader", "outputs": 3, "width": 8, "side": data_report.SIDE}
+    return Plan("turned", "regression", 400, 3e-3, arch=arch, loss="mse")
+
+
+def _pairs() -> Plan:
+    arch = {"net": "siamese", "outputs": 1, "width": 64, "code": 32}
+    return Plan("pairs", "classification", 600, 4e-3, arch=arch)
+
+
+def _coins() -> Plan:
+    plan = _gan()
+    plan.task, plan.steps, plan.lr, plan.arch = "coins", 1200, 3e-3, {"modes": "tilted", "loss": "least-squares"}
     return plan
 
 
@@ -174,11 +217,19 @@ TASKS: dict[str, tuple[Callable[[], Plan], Callable[[torch.Generator], Data]]] =
     "tcn": (_tcn, lambda g: data.text(g, code=True)),
     "iris": (_iris, lambda g: data.table("iris", g)),
     "square": (_square, lambda g: data.points(g, "square")),
-    "mixer": (_mixer, lambda g: data_report.letters(g, small=True)),
-    "senet": (_senet, data_report.fashion),
-    "letters": (_letters, data_report.letters),
-    "rope": (_rope, data_report.library),
-    "holes": (_holes, data_report.holes),
-    "returns": (_returns, data_report.functions),
+    "mixer": (_mixer, lambda g: data_previous.letters(g, small=True)),
+    "senet": (_senet, data_previous.fashion),
+    "letters": (_letters, data_previous.letters),
+    "rope": (_rope, data_previous.library),
+    "holes": (_holes, data_previous.holes),
+    "returns": (_returns, data_previous.functions),
     "drawn": (_drawn, lambda g: data.digits(g, image=True)),
+    "points": (_points, data_report.clouds),
+    "dense": (_dense, data_report.clothes),
+    "scan": (_scan, data_report.printed),
+    "words": (_words, data_report.prose),
+    "masked": (_masked, lambda g: data.digits(g, target="input")),
+    "turned": (_turned, data_report.turned),
+    "pairs": (_pairs, data_report.pairs),
+    "coins": (_coins, lambda g: data.points(g, "tilted")),
 }

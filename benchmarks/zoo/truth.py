@@ -116,7 +116,7 @@ TRUTH: dict[str, Truth] = {
     "weight-decay": Truth(("fit/over-regularized", "fit/underfitting", *_LOST, *_BEHIND),
                           ("over-regularized", "underfitting"), 0.5),
     "dropout": Truth(("fit/over-regularized", "fit/underfitting", *_BEHIND), ("over-regularized", "underfitting"), 0.5),
-    # loss/not-learning: added before the set ``report`` of today was trained; it is accepted of any other bad procedure
+    # loss/not-learning: added before the set ``previous`` was trained; it is accepted of any other bad procedure
     "batch-size": Truth(("loss/oscillating", "updates/too-large", "fit/underfitting", "loss/not-learning", *_BEHIND),
                         ("unstable", "learning-rate-too-high", "batch-too-small"), 0.6),
     "clip-sgd": Truth(("gradients/always-clipped", "updates/too-small", "fit/underfitting", "loss/not-learning",
@@ -136,7 +136,7 @@ TRUTH: dict[str, Truth] = {
     "synthetic-shift": _gap,
     "leakage": Truth(("data/leakage", "fit/too-good", "data/duplicates"), ("leakage", "too-good"), 0.5),
     "giveaway": Truth(("data/giveaway-feature", "fit/too-good"), ("leakage", "too-good"), 0.5),
-    # updates/unequal and its cause, planned as "gan-imbalance": written before the set ``report`` of today was scored
+    # updates/unequal and its cause, planned as "gan-imbalance": written before the set ``previous`` was scored
     "d-lr-down": Truth(("updates/unequal", "loss/not-learning", "gradients/vanishing"),
                        ("unequal-optimizers", "not-learning"), 0.6),
     "g-lr-up": Truth(("updates/unequal", "updates/too-large", "loss/oscillating", "loss/diverging"),

@@ -8,6 +8,7 @@ from torch import Tensor
 from benchmarks.zoo.operators.base import operator
 from benchmarks.zoo.plan import Data, Plan
 
+WIDTH = 4.0  # of a cloud of points, in standard deviations of their columns
 SYNTHETIC = ("synthetic", "real")  # what a user says of his training and validation sets
 
 
@@ -138,10 +139,12 @@ def synthetic_noise(plan: Plan, severity: float) -> None:
 
 @operator("synthetic-shift")
 def synthetic_shift(plan: Plan, severity: float) -> None:
-    """Training images are moved by severity pixels; validation isn't."""
+    """Training images are moved by severity pixels (points by severity tenths of the width); validation isn't."""
     plan.domains = SYNTHETIC
 
     def shift(x: Tensor) -> Tensor:
+        if plan.arch["net"] == "point-net":
+            return x + severity * torch.tensor([WIDTH / 10, 0, 0])[:, None]
         side = round(x[0].numel() ** 0.5)
         return torch.roll(x.view(-1, side, side), int(severity), dims=2).view(x.shape)
 

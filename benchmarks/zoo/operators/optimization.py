@@ -12,7 +12,9 @@ from benchmarks.zoo.plan import Plan
 def use_sgd(plan: Plan) -> None:
     """SGD with momentum 0.9 at a rate that trains each task about as well as Adam does."""
     plan.optimizer = "sgd"
-    plan.lr = {"deep": 0.01, "lstm": 0.5, "gru": 0.5, "tfm": 0.1, "ae": 0.1, "holes": 0.15}.get(plan.task, 0.03)
+    rates = {"deep": 0.01, "lstm": 0.5, "gru": 0.5, "tfm": 0.1, "ae": 0.1, "holes": 0.15, "scan": 0.1, "words": 0.1,
+             "masked": 0.15}  # fmt: skip
+    plan.lr = rates.get(plan.task, 0.03)
 
 
 @operator("lr-up")
