@@ -20,7 +20,7 @@ class PointNet(nn.Module):
         for before, after in itertools.pairwise(sizes):
             self.shared.extend((nn.Conv1d(before, after, 1, bias=False), nn.BatchNorm1d(after), nn.ReLU()))
         self.head = nn.Sequential(
-            nn.Linear(4 * width, 2 * width), nn.BatchNorm1d(2 * width), nn.ReLU(), nn.Dropout(dropout),
+            nn.Linear(4 * width, 2 * width), nn.LayerNorm(2 * width), nn.ReLU(), nn.Dropout(dropout),
             nn.Linear(2 * width, outputs),
         )  # fmt: skip
 
