@@ -154,11 +154,12 @@ class MaskedAutoencoder(nn.Module):
     ) -> None:
         super().__init__()
         self.share = share
-        self.enter, self.leave = nn.Linear(4, width), nn.Linear(width, 4)
+        self.enter = nn.Linear(4, width)
         self.unseen = nn.Parameter(torch.zeros(width))
         self.position = nn.Parameter(0.5 * torch.randn(16, width))
         self.register_buffer("fixed", (torch.arange(16) // 4 + torch.arange(16)).view(16, 1) % 2 == 0, persistent=False)
         self.blocks = nn.Sequential(*(EncoderBlock(width, heads, act, dropout) for _ in range(depth)))
+        self.leave = nn.Linear(width, 4)
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs of the network."""
