@@ -20,6 +20,8 @@ from lightning_diag.reading import Reading, Value
 CHANCE = 0.97  # R from which the run has learned nothing
 MANY = 0.8  # share of units that died while it was trained from which classes or numbers should be learned better ...
 LEARNED = 0.1  # ... than to this R. A language model's stays far above it, and its first layers may have as many dead.
+SOON = 0.5  # share of the plan by which a learning rate has killed them; what is learned grows sparse later on
+ALL = 0.999  # share from which nothing passes: a loss below ``stuck`` goes another way (a gate, a residual)
 ROWS = 1000  # rows of the probe's window
 
 
@@ -48,8 +50,9 @@ class ActivationDead(Detector):
     Fires when:
         share >= ``limit`` (info); a warning when share >= ``warn_at`` and R > ``stuck`` after 2 % of the plan (60 to
         1,000 steps; 20 when R > 0.985) and not in a warm-up, or the loss is far above its best; critical when 95 % are
-        dead and R > 0.97. Also a warning when 80 % died after the first look and R, of classes or numbers, is above 0.1
-        by then.
+        dead and R > 0.97. Also a warning when 80 %, but not all, died after the first look and before half of the plan,
+        and R, of classes or numbers, is above 0.1 by then (planted faults: at 0.11 to 0.4 of the plan; squeezes of a
+        few units fell silent from 0.6 on in runs that did as well as others).
 
     False alarms:
         No warning in 72 healthy trainings of 36 kinds, no note either (benchmarks/results/activation_rules.md); one
@@ -75,7 +78,8 @@ class ActivationDead(Detector):
 
     References:
         Lu et al., Dying ReLU and initialization, 2019 (arXiv:1903.06733); Sokar et al., The dormant neuron phenomenon,
-        ICML 2023 (arXiv:2302.12902); Voita et al., Neurons in large language models, 2023 (arXiv:2309.04827).
+        ICML 2023 (arXiv:2302.12902); Voita et al., Neurons in large language models, 2023 (arXiv:2309.04827); Li et
+        al., The lazy neuron phenomenon, ICLR 2023 (arXiv:2210.06313): activations grow sparse while they are learned.
     """
 
     rule: ClassVar[str] = "activations/dead"
@@ -109,8 +113,9 @@ class ActivationDead(Detector):
         where = named(reading, indices)
         born = bool(self._at_first[indices[0]] >= self.limit)
         severity = self._severity(value)
-        if not born and value >= MANY and run.ripe and run.relative > of_task(reading, LEARNED, LEARNED, math.inf):
-            severity = max(severity, Severity.WARNING)
+        if not born and MANY <= value < ALL and run.relative > of_task(reading, LEARNED, LEARNED, math.inf):
+            soon = run.ripe and not (reading.progress or 0) > SOON
+            severity = max(severity, Severity.WARNING if soon else Severity.INFO)
         suffers = severity > Severity.INFO
         limit = self.limit if not suffers else self.warn_at if value >= self.warn_at else MANY
         return self.found(

@@ -48,10 +48,12 @@ class FitOverfitting(Detector):
         language: the same for language models, whose loss is known well and is all there is. Default 0.03.
         note: gap that is noted where the training set is learned by heart (99 % right); higher = fewer notes. Default
             0.07: more data would help.
+        alone: gap that is a warning while validation is no worse; higher = fewer warnings. Default 0.3: healthy runs
+            of the fault zoo went to 0.18, good published ones to 0.2 (CIFAR-100, arXiv:1605.07146).
 
     Fires when:
         a warning when memorized and the validation accuracy is worse, or the gap is there and the validation loss is
-        worse, or only losses are known and the loss is worse, or the gap alone is there by more than 6 binomial errors
+        worse, or only losses are known and the loss is worse, or the gap is above ``alone`` and 6 binomial errors
         in all of the last ``evals`` after a quarter of the plan (what is learned there does not carry over), or there
         is a gap above ``note`` by then and at most 50 different training samples a class are learned by heart. Info
         when only the loss is worse while accuracy is not (the model grows too sure of itself, its decisions are no
@@ -96,13 +98,15 @@ class FitOverfitting(Detector):
     rests_until: int = NEVER  # judged at validations
 
     def __init__(
-        self, gap: float = 0.15, evals: int = 3, min_rise: float = 0.1, note: float = 0.07, language: float = 0.03
-    ) -> None:
+        self, gap: float = 0.15, evals: int = 3, min_rise: float = 0.1, note: float = 0.07, language: float = 0.03,
+        alone: float = 0.3,
+    ) -> None:  # fmt: skip
         self.gap = number("gap", gap, 0, 1)
         self.evals = whole("evals", evals, 1, 50)
         self.min_rise = number("min_rise", min_rise, 0)
         self.language = number("language", language, 0)
         self.note = number("note", note, 0, 1)
+        self.alone = number("alone", alone, 0, 1)
         super().__init__()
 
     def _reset(self) -> None:
@@ -227,8 +231,8 @@ class FitOverfitting(Detector):
 
     def _gap(self, reading: Reading) -> Finding:
         late = reading.progress is not None and reading.progress >= SETTLED
-        limit = self.gap if self._gapped(self.gap) else self.note
-        sure = min(self._gaps) > max(self.gap, SURE * accuracy_error(reading, 1 - self._error.last[-1]))
+        sure = min(self._gaps) > max(self.alone, SURE * accuracy_error(reading, 1 - self._error.last[-1]))
+        limit = self.alone if sure and late else self.gap if self._gapped(self.gap) else self.note
         few = self._few_learned(reading)
         data = f": {self._samples:.0f} different training samples are learned by heart" if few else ""
         return self.found(

@@ -43,6 +43,17 @@ def test_units_that_died_while_classes_are_learned_badly_are_a_warning() -> None
     assert said(0.79) == {1: "-", 9: "info"}
     assert said(0.81, born=0.72) == {1: "info"}  # they were never alive
     assert said(0.81, task="language-model") == {1: "-", 9: "info"}
+    assert said(1.0) == {1: "-", 9: "info"}  # what is learned goes around it
+
+
+def test_units_that_fall_silent_late_in_a_run_that_learns_are_a_note() -> None:
+    def said(died: int) -> dict[int, str]:
+        options = {"relative": 0.3, "task": "classification", "num_classes": 10, "planned": 400}
+        stream = verdicts(ActivationDead(), lambda s: dead(0.2 if s < died else 0.81, 0, 0), range(1, 400), **options)
+        return severities(stream)
+
+    assert said(150)[150] == "warning"
+    assert said(201) == {1: "-", 201: "info"}
 
 
 def test_the_deadest_leads_and_of_equals_the_first_that_was_called() -> None:

@@ -92,12 +92,22 @@ def test_the_loss_of_a_language_model_is_what_counts() -> None:
     assert watch(FitOverfitting(), run(val, right, right)) == []
 
 
-def test_a_gap_alone_warns_when_it_is_sure_and_settled() -> None:
+def test_a_gap_alone_warns_when_it_is_wide_sure_and_settled() -> None:
     accuracy, train_accuracy = accuracies()
+    accuracy -= 0.05
     val = 0.6 + np.exp(-np.arange(EVALS) / 2)
     news = watch(FitOverfitting(), run(val, accuracy, train_accuracy))
     assert worst(news) == Severity.WARNING and "which has not become worse" in news[-1][1].message
     assert min(step for step, f in news if f.severity == Severity.WARNING) >= 250
+    assert news[-1][1].evidence["limit"] == 0.3
+
+
+def test_a_gap_alone_below_its_limit_is_a_note_while_validation_is_no_worse() -> None:
+    val, train = 0.6 + np.exp(-np.arange(EVALS) / 2), np.full(EVALS, 0.99)
+    news = watch(FitOverfitting(), run(val, np.full(EVALS, 0.7), train))
+    assert worst(news) == Severity.INFO and news[-1][1].evidence["limit"] == 0.15
+    assert worst(watch(FitOverfitting(alone=0.28), run(val, np.full(EVALS, 0.7), train))) == Severity.WARNING
+    assert worst(watch(FitOverfitting(), run(rising(), np.full(EVALS, 0.7), train))) == Severity.WARNING  # it is worse
 
 
 def test_a_training_set_learned_by_heart_is_a_note() -> None:
@@ -124,7 +134,7 @@ def test_few_samples_a_class_learned_by_heart_are_a_warning_after_a_quarter_of_t
 
 
 def test_a_sure_gap_needs_three_validations() -> None:
-    val, right = 0.6 + np.exp(-np.arange(EVALS) / 2), np.full(EVALS, 0.7)
+    val, right = 0.6 + np.exp(-np.arange(EVALS) / 2), np.full(EVALS, 0.65)
     news = watch(FitOverfitting(), run(val, right, np.full(EVALS, 0.99)))
     assert [(step, f.severity) for step, f in news] == [(150, Severity.INFO), (250, Severity.WARNING)]
 

@@ -32,6 +32,13 @@ def test_a_network_that_stays_behind_is_told_and_one_that_is_level_or_ahead_is_n
     assert not any(passes([0.97] * 10))
 
 
+def test_a_network_a_few_points_behind_is_a_note() -> None:
+    assert {str(f.severity) for f in passes([0.86] * 10) if f is not None} == {"info"}
+    assert {str(f.severity) for f in passes([0.82] * 10) if f is not None} == {"warning"}
+    last = passes([0.82] * 8 + [0.86] * 2)[-1]  # a warning needs all of the last ones
+    assert last is not None and str(last.severity) == "info"
+
+
 def test_catching_up_and_small_samples_are_no_reason() -> None:
     assert {str(f.severity) for f in passes([0.4 + 0.04 * i for i in range(10)]) if f is not None} == {"info"}
     assert not any(passes([0.6] * 10, n=15))
