@@ -21,6 +21,7 @@ TINY_RMS = 1e-4  # weights that started smaller are new (LoRA's B, ReZero's gate
 SOON_STEPS = 20  # the first losses of a badly scaled start pass
 SOON_UNKNOWN_STEPS, LATE_UNKNOWN_STEPS = 30, 100  # the same where chance isn't known: far above it, and at all
 HIGH = 0.8  # of the highest R so far: below it such a loss is falling again
+FAR = 3.0  # R up to which a first loss above chance may fall by itself: squared one-hot targets, outputs of variance 1
 
 
 class GradientExploding(Detector):
@@ -42,7 +43,8 @@ class GradientExploding(Detector):
 
     Args:
         ratio: gradient over weight, in units of the chance loss; higher = only larger gradients. Default 5: healthy
-            trainings reach 1.0, harmless inputs 30 times too large 3.1, gradients that are never cleared 7 to 18.
+            trainings reach 1.0 (7.8 in the first steps where outputs start far from squared one-hot targets), harmless
+            inputs 30 times too large 3.1, gradients that are never cleared 7 to 18.
         samples: samples the medians run over; higher = later and quieter. Default 10.
         jump: growth of the gradient norm over its own past; higher = quieter. Default 100; healthy
             trainings reach 19.
@@ -54,9 +56,9 @@ class GradientExploding(Detector):
 
     Fires when:
         ``m > ratio`` or ``jump`` is passed (info); a warning when R is also above ``worse`` after 20 steps (where
-        chance isn't known above ``lost`` after 30, or ``worse`` after 100, and not falling), or the loss well above its
-        best; critical when R is above ``lost`` after 2 % of the plan
-        and not falling. Of several optimizers each is judged apart; info only where they follow losses of their own: a
+        chance isn't known above ``lost`` after 30, or ``worse`` after 100) and, up to 2 % of the plan, above 3 or 80 %
+        of its highest, or the loss well above its best; critical when R is above ``lost`` after 2 % of the plan and not
+        falling. Of several optimizers each is judged apart; info only where they follow losses of their own: a
         rise says nothing then.
 
     False alarms:
@@ -186,7 +188,8 @@ class GradientExploding(Detector):
             return Severity.CRITICAL
         soon = run.known or run.watched >= LATE_UNKNOWN_STEPS  # a value loss rises while rewards are found
         worse = self.worse if soon else self.lost
-        high = run.known or not run.trail or run.relative > HIGH * max(r for _, r in run.trail)
+        sure = run.known and (run.ripe or run.relative > FAR)
+        high = sure or not run.trail or run.relative > HIGH * max(r for _, r in run.trail)
         suffers = (run.above_start > worse and high) or (soon and run.diverging())
         return Severity.WARNING if suffers else Severity.INFO
 

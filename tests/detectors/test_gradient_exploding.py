@@ -67,6 +67,18 @@ def test_where_chance_is_not_known_a_rise_has_to_last() -> None:
     assert first(findings(GradientExploding(), stream(falling, known=blind)), Severity.WARNING) is None
 
 
+def test_a_large_first_loss_that_falls_is_info_while_the_run_is_young() -> None:
+    def falling(step: int, rng: np.random.Generator) -> Values:
+        return scaled(2000, max(0.5, 4.0 * 0.96**step))(step, rng)
+
+    assert {f.severity for f in findings(GradientExploding(), stream(falling))} == {Severity.INFO}
+
+    def stays(step: int, rng: np.random.Generator) -> Values:
+        return scaled(2000, 4.0 if step < 15 else 1.5)(step, rng)
+
+    assert first(findings(GradientExploding(), stream(stays)), Severity.WARNING) == 60
+
+
 def test_a_lost_run_is_critical() -> None:
     found = findings(GradientExploding(), stream(scaled(2000, 50.0)))
     assert first(found, Severity.CRITICAL) == 60

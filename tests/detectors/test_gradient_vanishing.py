@@ -68,6 +68,26 @@ def test_a_shallow_profile_is_quiet() -> None:
     assert said[-1] is None
 
 
+def test_a_weak_layer_that_the_gradient_goes_around_is_quiet() -> None:
+    """A gate beside the main path: the layers before it get as much as the last."""
+
+    def make(step: int, rng: np.random.Generator) -> Values:
+        made = values(rng, 1.0)
+        made["grad/parameter_norm"][2] *= 1e-4
+        return made
+
+    assert not findings(GradientVanishing(), stream(make))
+
+
+def test_gradients_of_zero_behind_a_first_layer_that_gets_some_are_info() -> None:
+    def make(step: int, rng: np.random.Generator) -> Values:
+        made = values(rng, 1.0)
+        made["grad/parameter_norm"][2] = 0.0
+        return made
+
+    assert {f.severity for f in findings(GradientVanishing(), stream(make))} == {Severity.INFO}
+
+
 def test_a_deep_profile_of_strong_gradients_is_quiet() -> None:
     def make(step: int, rng: np.random.Generator) -> Values:
         made = profile(4.0)(step, rng)
