@@ -19,7 +19,8 @@ from lightning_diag.reading import Reading
 NAMED = 5
 BATCHES = 20  # sampled, before targets are judged
 OWN = 10.0  # a single column is off when it lies so many of its own and of the usual standard deviations from zero
-SLOW, LEFT = 0.15, 0.3  # share of the plan, and R that is left then
+SLOW, LEFT = 0.15, 0.3  # share of the plan, and R that is left then ...
+LEFT_NORMALIZED = 0.6  # ... where a normalization further in takes the scale out
 Array = NDArray[np.float64]
 
 
@@ -57,7 +58,8 @@ class DataUnnormalized(Detector):
     Fires when:
         a warning for an offset, or a scale with the loss or validation at no better than 0.9 times chance, or one that
         is too large with three classes or more and the loss above 0.3 times chance after 0.15 of the plan (at 30 and
-        100, harmed trainings had 0.35 and more there, the others 0.25 at most). Info for a scale alone, for columns and
+        100, harmed trainings had 0.35 and more there, the others 0.25 at most), 0.6 in a model with normalization
+        layers further in (harmed: 0.8 and more, not harmed: 0.43). Info for a scale alone, for columns and
         for targets. Behind a normalization or embedding among the first two layers, inputs are judged only beyond
         ``far`` with the loss or validation at no better than 0.9 times chance.
 
@@ -169,7 +171,8 @@ class DataUnnormalized(Detector):
     def _slow(self, reading: Reading) -> bool:
         """Whether much of the loss is left when a run with inputs of a usual scale has learned most."""
         late = (reading.progress or 0.0) >= SLOW
-        return late and several_classes(reading.facts) and self._doing.loss.known and self._doing.loss.relative > LEFT
+        limit = LEFT_NORMALIZED if reading.facts.normalized else LEFT
+        return late and several_classes(reading.facts) and self._doing.loss.known and self._doing.loss.relative > limit
 
     def _finding(
         self, reading: Reading, severity: Severity, text: str, value: float, limit: float, scale: _Scale, total: int

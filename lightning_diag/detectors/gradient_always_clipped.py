@@ -8,6 +8,7 @@ from typing import ClassVar
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._consequence import Consequence
 from lightning_diag.detectors._parameters import scale_free
+from lightning_diag.detectors._trend import of_task
 from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
@@ -17,6 +18,8 @@ from lightning_diag.streaming.sorted_window import SortedWindow
 
 Z = 1.96  # two-sided 95 %
 HALF = 0.5  # a learning rate decayed below this share of its peak slows a run down by itself
+EARLY = 0.3  # share of the plan after which steps that are large enough have left less of the loss than ...
+LEFT = (0.72, 0.95, 0.845)  # ... this: classes, numbers, language (see ``updates/too-small``)
 
 
 class GradientAlwaysClipped(Detector):
@@ -45,7 +48,8 @@ class GradientAlwaysClipped(Detector):
     Fires when:
         the bound passes ``share`` (info). A warning when an optimizer that is not scale-free is used, ``shrink`` is
         passed and R > ``stuck`` after 2 % of the plan, or R > ``target`` and, going on as fast as so far, still is at
-        the planned end. With Adam and its kin always info: a constant factor on all gradients changes none of its
+        the planned end, or R after 0.3 of the plan is above what healthy runs have left (classes: 0.72, numbers: 0.95,
+        language: 0.845). With Adam and its kin always info: a constant factor on all gradients changes none of its
         steps.
 
     False alarms:
@@ -137,6 +141,7 @@ class GradientAlwaysClipped(Detector):
         if run.stuck(self.stuck):
             return True
         slow = run.relative > self.target and run.projected(reading.facts) > self.target
+        slow = slow or ((reading.progress or 0.0) >= EARLY and run.relative > of_task(reading, *LEFT))
         return run.known and slow and run.rates.decay > HALF
 
     def _finding(self, reading: Reading, bound: float) -> Finding:

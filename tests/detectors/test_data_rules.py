@@ -161,6 +161,11 @@ def test_the_scale_of_inputs_is_held_against_how_the_run_does() -> None:
     assert severities(run(detectors.DataUnnormalized(), large, 90, classes)) == {"info", "warning"}
     assert severities(run(detectors.DataUnnormalized(), {**large, "loss/relative": 0.2}, 90, classes)) == {"info"}
     assert severities(run(detectors.DataUnnormalized(), large, 14, classes)) == {"info"}
+    normed = Facts(planned_steps=100, chance_loss=2.3, task="classification", num_classes=10, normalized=True)
+    assert severities(run(detectors.DataUnnormalized(), large, 90, normed)) == {"info"}  # further in
+    assert severities(run(detectors.DataUnnormalized(), {**large, "loss/relative": 0.7}, 90, normed)) == {
+        "info", "warning",
+    }  # fmt: skip
 
 
 def test_unnormalized_inputs_are_judged_by_losses_after_they_were_seen() -> None:

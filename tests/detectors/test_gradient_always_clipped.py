@@ -55,6 +55,17 @@ def test_too_slow_for_its_plan_is_a_warning() -> None:
     assert first(found, Severity.WARNING) == 60
 
 
+def test_more_left_after_a_third_of_the_plan_than_healthy_runs_have_is_a_warning() -> None:
+    known = facts(clip_val=0.01, task="classification", num_classes=10, planned_steps=300)
+
+    def said(relative: float) -> int | None:  # R where it is judged; at this pace next to nothing is left at the end
+        made = clipped(relative=relative + 90 * 2.5e-3, falling=2.5e-3)
+        return first(findings(GradientAlwaysClipped(), stream(made, range(1, 120), known=known)), Severity.WARNING)
+
+    assert said(0.75) == 90
+    assert said(0.7) is None
+
+
 def test_stuck_counts_without_a_known_chance_and_slow_does_not() -> None:
     known = facts(clip_val=0.01, chance_loss=None)
     assert first(findings(GradientAlwaysClipped(), stream(clipped(), known=known)), Severity.WARNING) == 60
