@@ -200,5 +200,20 @@ def test_a_straight_way_needs_chance_and_a_plan_and_what_may_be_left_depends_on_
     assert told(ahead(relative=0.82), dataclasses.replace(CLASSES, task="language-model"))[0][1] > 90
 
 
+@pytest.mark.parametrize(
+    ("straight", "relative", "planned", "step"),
+    [
+        (0.75, 0.3, 500, 200),  # from 0.4 of the plan on
+        (0.65, 0.3, 500, None),  # it turns
+        (0.75, 0.19, 500, None),  # it has learned
+        (0.75, 0.3, 490, None),  # ways of few steps are straighter
+    ],
+)
+def test_a_straight_way_in_a_regression(straight: float, relative: float, planned: int, step: int | None) -> None:
+    known = dataclasses.replace(CLASSES, task="regression", planned_steps=planned)
+    found = findings(UpdateTooSmall(), stream(ahead(straight, relative), range(1, 501), known))
+    assert (found[0].last_step if found else None) == step
+
+
 def test_a_straight_way_resumes() -> None:
     assert_resumes(UpdateTooSmall, stream(ahead(), range(1, 301, 3), CLASSES))
