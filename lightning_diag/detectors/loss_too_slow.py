@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._lr_watch import LrWatch
-from lightning_diag.detectors._trend import of_task, reference
+from lightning_diag.detectors._trend import of_task, reference, several_classes
 from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import NEVER, Detector
 from lightning_diag.errors import NotMeasurable
@@ -20,6 +20,7 @@ SOON = 0.2  # of the plan: a last loss before the quarter is there, even where a
 OVER = 0.6  # of the plan from which it is too late to judge: a run watched or resumed late
 AT_CHANCE = 0.97  # from here on nothing was learned at all: loss/not-learning's
 WARM = 0.1  # a rate whose peak comes later than this share of the plan is one long warm-up
+FEW, NOISY = 6, 0.1  # samples a step below which batches are tiny; scatter of their losses over chance that is noise
 DECAYED = 0.2  # share of its peak below which the rate is meant to be small
 
 
@@ -34,7 +35,9 @@ class LossTooSlow(Detector):
         at half of the plan. Both R at half above ``limit`` (``numbers`` in a regression; ``language`` for a language
         model and for two classes, most of whose loss can't be learned) and below 0.97, and both fell in the second
         quarter by at least ``pace`` of what they fell in the first, from chance on. A healthy run has the steep part
-        behind it by then.
+        behind it by then. With fewer than 6 samples a step (three classes or more) R above ``limit`` is enough,
+        whatever the pace, where the training losses of single steps scatter by more than a tenth of chance: the noise
+        of the batches holds the loss up.
 
     Reads:
         ``loss/relative`` at every step, ``loss/level``, ``loss/val`` and ``accuracy/val`` after each validation pass,
@@ -105,6 +108,7 @@ class LossTooSlow(Detector):
         self._train = [math.nan, math.nan]  # R at a quarter, and now
         self._val = [math.nan, math.nan]
         self._accuracy = 0.0  # of the newest validation
+        self._scatter = 0.0  # of single losses about their mean over the last quarter of the plan, over chance
         self._done = False
         self.rests_until = 0
 
@@ -136,6 +140,8 @@ class LossTooSlow(Detector):
             raise NotMeasurable("not watched from the first quarter on")
         paces = [_pace(*curve) for curve in curves]
         now = min(curve[1] for curve in curves)
+        if now > limit and self._scatter > NOISY and _few(reading):
+            return self._noise(reading, limit, now)
         if not (limit < now and self._train[1] < AT_CHANCE and min(paces) >= self.pace):
             return None
         return self._finding(reading, limit, now, min(paces))
@@ -144,6 +150,10 @@ class LossTooSlow(Detector):
         values, unit = reading.values, reference(reading)
         if unit is None:
             return
+        if progress >= HALF and len(reading.curve):
+            steps = max(32, (reading.facts.planned_steps or 0) // 4)
+            line = reading.curve.trend(steps)
+            self._scatter = line.error * math.sqrt(line.steps) / unit.span
         if "loss/relative" in values:
             _note(self._train, unit.relative(float(values["loss/relative"]) * unit.chance), progress)
         if "loss/val" in values and unit.known:
@@ -162,6 +172,22 @@ class LossTooSlow(Detector):
         if self._rates.decay < DECAYED:
             raise NotMeasurable("the learning rate has decayed already")
 
+    def _noise(self, reading: Reading, limit: float, now: float) -> Finding:
+        facts = reading.facts
+        samples = (facts.batch_size or 1) * facts.accumulate * facts.world_size
+        return self.found(
+            reading,
+            Severity.WARNING,
+            f"At half of the plan the loss still stands at {percent(now)} of chance (limit {percent(limit)}), and with "
+            f"{samples} sample{'' if samples == 1 else 's'} a step it scatters by {percent(self._scatter)} of chance "
+            f"from step to step (limit {percent(NOISY)}): the noise of so small batches holds it up.",
+            evidence={"value": now, "limit": limit, "scatter": self._scatter, "samples": samples},
+            advice=(
+                "accumulate gradients over 8 batches for a tenth of the plan: if the loss falls further, it was noise",
+                f"if memory or time don't allow that, take lr={self._rates.last / 8:.2g} (an eighth) and more steps",
+            ),
+        )
+
     def _finding(self, reading: Reading, limit: float, now: float, pace: float) -> Finding:
         rate = f"lr={3 * self._rates.last:.2g} (3 times as much)" if self._rates.last > 0 else "3 times the rate"
         return self.found(
@@ -175,6 +201,13 @@ class LossTooSlow(Detector):
                 "or stretch the plan and its schedule to twice the steps",
             ),
         )
+
+
+def _few(reading: Reading) -> bool:
+    """Whether a step sees few samples, each with one target of several."""
+    facts = reading.facts
+    samples = (facts.batch_size or FEW) * facts.accumulate * facts.world_size
+    return several_classes(facts) and samples < FEW
 
 
 def _note(curve: list[float], value: float, progress: float) -> None:

@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lightning_diag._judge import Judge
 from lightning_diag.detectors import LossTooSlow
 from lightning_diag.errors import NotMeasurable
-from lightning_diag.finding import Finding
+from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Facts, Reading
 
 CLASSES = Facts(planned_steps=1000, chance_loss=2.3, task="classification", num_classes=10)
@@ -110,3 +111,43 @@ def test_squared_errors_of_a_classifier_that_is_mostly_right_are_no_sign() -> No
     assert not run(lambda p: 1 - 0.7 * p, squares, accuracy=0.7)
     assert run(lambda p: 1 - 0.7 * p, squares, accuracy=0.5)
     assert run(lambda p: 1 - 0.7 * p, replace(CLASSES, loss_kind="cross-entropy"), accuracy=0.7)
+
+
+def noisy(samples: int, facts: Facts = CLASSES, *, scatter: float = 0.3, left: float = 0.6) -> list[Finding]:
+    """A loss that falls to a share of chance in the first fifth of the plan and scatters about it since."""
+    judge, rng, found = Judge([LossTooSlow()]), np.random.default_rng(0), []
+    facts = replace(facts, batch_size=samples)
+    for step in range(1, 1001):
+        r = max(1 - step / 200, left) + scatter * rng.standard_normal()
+        for reading in (
+            Reading(step, 0, {"loss/train": np.float64(2.3 * r), "lr": np.array([0.1])}, facts),
+            *([Reading(step, 0, {"loss/val": np.float64(2.3 * left)}, facts, stage="validation")] * (step % 80 == 0)),
+        ):
+            found += judge.update(judge.enrich(reading))
+    return found
+
+
+def test_the_noise_of_tiny_batches_holds_the_loss_up() -> None:
+    (finding,) = noisy(2)
+    assert (finding.step, finding.severity) == (560, Severity.WARNING)
+    assert finding.evidence["scatter"] == pytest.approx(0.3, abs=0.05)
+    assert "with 2 samples a step it scatters by 3" in finding.message
+    assert finding.advice[1].startswith("if memory or time don't allow that, take lr=0.013")
+    assert "1 sample a step" in noisy(1)[0].message
+
+
+@pytest.mark.parametrize(
+    ("samples", "facts", "scatter", "left"),
+    [
+        (8, CLASSES, 0.3, 0.6),  # not so few
+        (2, replace(CLASSES, accumulate=4), 0.3, 0.6),
+        (2, replace(CLASSES, world_size=4), 0.3, 0.6),
+        (2, CLASSES, 0.05, 0.6),  # a sample holds many targets
+        (2, CLASSES, 0.3, 0.48),  # it has learned
+        (2, replace(CLASSES, task="language-model", num_classes=None), 0.3, 0.6),
+        (2, replace(CLASSES, task="regression", num_classes=None), 0.3, 0.6),
+        (2, replace(CLASSES, num_classes=2), 0.3, 0.6),
+    ],
+)
+def test_a_flat_loss_of_other_batches_is_left_in_peace(samples: int, facts: Facts, scatter: float, left: float) -> None:
+    assert noisy(samples, facts, scatter=scatter, left=left) == []
