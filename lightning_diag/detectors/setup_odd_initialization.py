@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from lightning_diag.detectors._arguments import number
 from lightning_diag.detectors._consequence import AT_ONCE_STEPS, Consequence
 from lightning_diag.detectors._parameters import named
+from lightning_diag.detectors._trend import of_task, reference
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -19,6 +21,10 @@ NAMED = 3
 UNITS = 2  # units and inputs from which equal weights are a loss; matrices from which they are one of the network
 ALIKE = 0.5  # share of the matrices
 SLOW = 0.15  # share of the plan after which healthy runs have left chance
+# shares of a plan of 300 steps between which what is left of the loss tells that the weights were far too small, which
+# is below a quarter of ``low`` (SIREN's are a third): classes (harmless: 0.69), numbers, language (harmless: 0.85)
+BEHIND, OVER, LEAST_PLAN, FAR = 0.27, 0.6, 300, 0.25
+LEFT = (0.75, 0.3, math.inf)
 
 
 class SetupOddInitialization(Detector):
@@ -47,8 +53,10 @@ class SetupOddInitialization(Detector):
         at the first step (info: pretrained and zero-initialized layers are odd on purpose); a warning when the loss
         still stands above ``stuck`` times chance after 2 % of the plan (60 to 1,000 steps; 20 where weights are too
         large and it fell nowhere) with the learning rate up, where chance is known. Below ``small`` nothing is said at
-        first, and a warning when the loss still stands there after 0.15 of the plan. A warning at once where there are
-        two such matrices or more and the weights are equal within at least half of them, or all 0 in all.
+        first, and a warning when the loss still stands there after 0.15 of the plan. Below a quarter of ``low`` also a
+        warning when between 0.27 and 0.6 of a plan of 300 steps or more R is above 0.75 (classes) or 0.3 (numbers):
+        weights that have to grow first lose a good part of the plan. A warning at once where there are two such
+        matrices or more and the weights are equal within at least half of them, or all 0 in all.
 
     False alarms:
         On the development set of the fault zoo the note came in none of 128 healthy and 1 of 93 benign runs, the
@@ -103,12 +111,26 @@ class SetupOddInitialization(Detector):
             return None
         note = Finding.from_dict(self._odd)
         run = self._run
-        large = float(note.evidence["value"]) > self.high  # small weights grow: such a run gets its time
-        if note.severity == Severity.INFO and run.known and run.stuck(self.stuck) and (large or run.ripe):
+        gain = float(note.evidence["value"])
+        large = gain > self.high  # small weights grow: such a run gets its time
+        stuck = run.stuck(self.stuck) and (large or run.ripe)
+        if (
+            note.severity == Severity.INFO
+            and run.known
+            and (stuck or (gain < FAR * self.low and self._behind(reading)))
+        ):
             more = f" After {run.watched} steps the loss stands at {run.relative:.3g} times chance."
             note = dataclasses.replace(note, severity=Severity.WARNING, message=note.message + more)
             self._odd = note.to_dict()
         return dataclasses.replace(note, step=reading.step, epoch=reading.epoch)
+
+    def _behind(self, reading: Reading) -> bool:
+        """Whether more is left of the loss than where weights did not have to grow first."""
+        unit, progress = reference(reading), reading.progress
+        if unit is None or progress is None or (reading.facts.planned_steps or 0) < LEAST_PLAN or not self._run.ripe:
+            return False
+        left = unit.relative(self._run.relative * unit.chance)
+        return BEHIND <= progress <= OVER and left > of_task(reading, *LEFT)
 
     def _look(self, reading: Reading) -> Finding | None:
         norms, facts = reading.vector("weight/parameter_norm"), reading.facts

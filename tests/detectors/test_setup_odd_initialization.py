@@ -51,7 +51,7 @@ def test_only_the_first_step_counts() -> None:
         SetupOddInitialization().update(Reading(1, 0, {}))
 
 
-def judged(losses: list[float], factor: float = 0.01, chance: float | None = 2.3) -> list[Severity]:
+def judged(losses: list[float], factor: float = 0.01, chance: float | None = 2.3, **more: object) -> list[Severity]:
     """Severities said of a network with scaled weights whose R goes as given, a plan of 1,000 steps."""
     torch.manual_seed(0)
     net, detector = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)), SetupOddInitialization()
@@ -59,7 +59,7 @@ def judged(losses: list[float], factor: float = 0.01, chance: float | None = 2.3
         for p in net.parameters():
             p.mul_(factor)
     start = first(net)
-    facts = start.facts.merged({"planned_steps": 1000, "chance_loss": chance})
+    facts = start.facts.merged({"planned_steps": 1000, "chance_loss": chance, **more})
     said = [detector.update(Reading(1, 0, dict(start.values), facts))]
     for step, relative in enumerate(losses, start=2):
         values = {"loss/relative": np.float64(relative), "lr": np.array([0.1])}
@@ -107,3 +107,19 @@ def test_equal_weights_of_one_unit_or_input_are_no_fault() -> None:
             p.fill_(0.5)
     found = SetupOddInitialization().update(first(net))
     assert found is None or found.severity == Severity.INFO
+
+
+def test_small_weights_that_cost_a_good_part_of_the_plan_make_it_a_warning() -> None:
+    def left(relative: float, task: str = "regression", steps: int = 270, **more: object) -> list[Severity]:
+        classes = {"num_classes": 10} if task == "classification" else {}
+        return judged([max(1 - k / 50, relative) for k in range(steps)], task=task, **{**classes, **more})  # type: ignore[arg-type]
+
+    both = [Severity.INFO, Severity.WARNING]
+    assert left(0.31) == both == left(0.76, "classification")
+    assert left(0.29) == [Severity.INFO] == left(0.74, "classification")  # it has learned
+    assert left(0.31, steps=260) == [Severity.INFO]  # too early
+    assert left(0.9, "language-model") == [Severity.INFO]  # most of it can't be learned
+    assert left(0.4, factor=30.0) == [Severity.INFO]  # weights that are too large
+    assert left(0.31, planned_steps=290) == [Severity.INFO]  # hardly any steps
+    assert left(0.31, chance=None) == [Severity.INFO]
+    assert left(0.31, factor=0.1) == [Severity.INFO]  # not so small
