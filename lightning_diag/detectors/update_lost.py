@@ -14,6 +14,9 @@ from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
 from lightning_diag.streaming.sorted_window import SortedWindow
 
+LATE, SLOW = 0.3, 0.7  # share of the plan from which R above this is slow: then ``most`` lost is enough ...
+NOMINAL = 0.3  # ... while the learning rate is at this share of its peak: small steps are meant later
+
 
 class UpdateLost(Detector):
     """Weights in bfloat16 or float16 don't change although they have a gradient: the step is below half a unit.
@@ -34,10 +37,14 @@ class UpdateLost(Detector):
         limit: share; higher = fires on fewer runs. Default 0.75.
         samples: samples of the median; higher = later, steadier. Default 9.
         stuck: R (``loss/relative``) above which the run is not learning; higher = fewer warnings. Default 0.9.
+        most: share from which it costs a run that learns slowly; higher = fewer warnings. Default 0.6: in bfloat16
+            trainings of the fault zoo with a learning rate ten times too low it was 0.67 and more at 0.3 of the plan,
+            with the usual one, as long as R was above 0.5, 0.36 at most (0.66 when most was learned).
 
     Fires when:
         it holds (info: the largest steps still pass); a warning when R > ``stuck`` after 2 % of the plan (60
-        to 1,000 steps; 30 when R > 0.985).
+        to 1,000 steps; 30 when R > 0.985). Also a warning where the share is above ``most`` and R > 0.7 of a known
+        chance loss from 0.3 of the plan on, with the learning rate not decayed yet.
 
     False alarms:
         An optimizer that keeps float32 copies of its own changes weights rarely by intent. Measured:
@@ -72,10 +79,11 @@ class UpdateLost(Detector):
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "Updates are rounded away"
 
-    def __init__(self, limit: float = 0.75, samples: int = 9, stuck: float = 0.9) -> None:
+    def __init__(self, limit: float = 0.75, samples: int = 9, stuck: float = 0.9, most: float = 0.6) -> None:
         self.limit = number("limit", limit, 0, 1)
         self.samples = whole("samples", samples, 1)
         self.stuck = number("stuck", stuck, 0)
+        self.most = number("most", most, 0, 1)
         super().__init__()
 
     def _reset(self) -> None:
@@ -94,21 +102,23 @@ class UpdateLost(Detector):
         self._shares.push(share)
         if not self._shares.full:
             raise NotMeasurable(f"needs {self.samples} samples")
-        value = self._shares.median()
-        if value <= self.limit:
+        value, run = self._shares.median(), self._run
+        late = (reading.progress or 0.0) >= LATE and run.ripe and run.rates.decay >= NOMINAL
+        slow = late and run.known and run.relative > SLOW
+        limit = min(self.limit, self.most) if slow else self.limit
+        if value <= limit:
             self._since = -1
             return None
         self._since = reading.step if self._since < 0 else self._since
-        run = self._run
-        suffers = run.stuck(self.stuck)
+        suffers = slow or run.stuck(self.stuck)
         loss = run.in_words(suffers)
         return self.found(
             reading,
             Severity.WARNING if suffers else Severity.INFO,
             f"{percent(value)} of the weights that have a gradient are unchanged by a step (limit "
-            f"{percent(self.limit)}): it is rounded away in {reading.facts.precision or 'the format of the weights'}"
+            f"{percent(limit)}): it is rounded away in {reading.facts.precision or 'the format of the weights'}"
             f"{loss}.",
-            evidence={"value": value, "limit": self.limit, "relative_loss": run.relative},
+            evidence={"value": value, "limit": limit, "relative_loss": run.relative},
             advice=(
                 'train 200 steps with precision="bf16-mixed", which keeps the weights in float32: if the loss falls '
                 "faster, this was it",

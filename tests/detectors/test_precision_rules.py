@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,6 +44,24 @@ def test_a_note_at_once_and_a_warning_where_nothing_is_learned(
 def test_quiet(kind: type[Detector], values: Mapping[str, float], value: float) -> None:
     assert not findings(kind(), stream({**values, next(iter(values)): value}))
     assert not findings(kind(), stream({}))
+
+
+def test_most_steps_lost_are_a_warning_where_a_run_learns_slowly() -> None:
+    def told(share: float, relative: float, decay: float = 1.0, facts: Facts = FACTS) -> tuple[Severity, int] | None:
+        readings = []
+        for step in range(1, 401):
+            values = {"update/lost_frac": np.float64(share), "loss/relative": np.float64(relative)}
+            rate = {"lr": np.array([1.0 if step < 250 else decay])}
+            readings.append(Reading(step, 0, {**values, **rate}, facts))
+        found = findings(UpdateLost(), readings)
+        return (found[0].severity, found[0].last_step) if found else None
+
+    assert told(0.65, 0.75) == (Severity.WARNING, 300)
+    assert told(0.55, 0.75) is None  # the largest steps pass
+    assert told(0.65, 0.65) is None  # it learns all the same
+    assert told(0.65, 0.75, decay=0.2) is None  # small steps are meant
+    assert told(0.65, 0.75, facts=replace(FACTS, chance_loss=None)) is None
+    assert told(0.65, 0.75, facts=replace(FACTS, planned_steps=None)) is None
 
 
 @pytest.mark.parametrize(("kind", "values"), CASES)
