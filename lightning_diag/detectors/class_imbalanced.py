@@ -56,8 +56,9 @@ class ClassImbalanced(Detector):
     Fires when:
         the ratio is exceeded: info; a warning when a rare class's recall is surely under the limit, twice in a row, or
         when classes that are ``mild`` times rarer are surely missed more often, four times in a row and at least three
-        times as often (not with fewer than 10 different samples of one: then there is little data). Nothing is said
-        before step 80, but passes before it count towards those in a row.
+        times as often (not with fewer than 10 different samples of one: then there is little data). The first stays
+        info with fewer than 10 different samples a class on average. Nothing is said before step 80, but passes before
+        it count towards those in a row.
 
     False alarms:
         Imbalance that is learned anyway stays info.
@@ -166,9 +167,10 @@ class ClassImbalanced(Detector):
         k = order[0]
         ratio = float(total.max() / max(total[k], 1.0))
         recall = 1 - float(seen.error[k])
+        little = self._different < FEW * total.size  # all are short of samples, some by chance
         return self.found(
             reading,
-            Severity.WARNING if self._row >= 2 else Severity.INFO,
+            Severity.WARNING if self._row >= 2 and not little else Severity.INFO,
             f"{seen.names[k]} has {percent(float(total[k] / total.sum()))} of the training samples, {ratio:.0f} times "
             f"fewer than the largest class (limit {self.ratio:g}), and {percent(recall)} of its {int(seen.support[k])} "
             "validation samples are recognized.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from lightning_diag.reading import Reading
 
 NAMED = 5
 MOST = 1000  # of more classes many never are a target by nature
+FEW = 10  # different training samples a class, below which some have none by chance
 
 
 class DataClassNeverTarget(Detector):
@@ -30,10 +32,13 @@ class DataClassNeverTarget(Detector):
         Only batches that were looked at count, the pixels of an image as one target, and targets that come together by
         their design effect (Kish): ``n / (1 + (B - 1) excess)``, with ``excess`` the share of a batch's pairs with one
         label beyond chance. Where batches are sorted by label, classes are judged only if every batch was looked at,
-        from the third epoch on: by then one epoch is counted to its end.
+        from the third epoch on: by then one epoch is counted to its end. Not judged with fewer than 10 different
+        samples a class: drawn evenly, ``K exp(-n / K)`` classes have none (of 26 one in every second set of 100
+        samples, and one in 850 sets of 260).
 
     Reads:
-        ``class/train_support`` (accumulated), ``class/support``, ``data/same_label``, ``accuracy/train``.
+        ``class/train_support`` (accumulated), ``class/support``, ``data/same_label``, ``accuracy/train``,
+        ``data/samples``.
 
     Args:
         expected: even share of targets seen before a class is judged; higher = later. Default 30.
@@ -75,6 +80,7 @@ class DataClassNeverTarget(Detector):
         self._train: list[float] = []
         self._val: list[float] = []
         self._order = Order()
+        self._different = math.inf  # training samples
         self._batches = self._step = 0  # batches looked at, and the step of the newest
         self._skipped = False  # whether there were others
 
@@ -82,6 +88,8 @@ class DataClassNeverTarget(Detector):
         """Add targets; judge the classes."""
         no_tokens(reading)
         self._see(reading)
+        different = reading.scalar("data/samples")  # comes with a validation pass
+        self._different = self._different if different is None else different
         self._train = _added(self._train, reading.vector("class/train_support"))
         val = reading.vector("class/support")
         if val is not None:
@@ -93,6 +101,8 @@ class DataClassNeverTarget(Detector):
             raise NotMeasurable("batches are sorted by label, and not every batch of an epoch was looked at")
         if self._independent(reading, float(total.sum())) < self.expected * total.size:
             raise NotMeasurable(f"needs {self.expected:g} independent training targets a class on average")
+        if self._different < FEW * total.size:
+            raise NotMeasurable(f"fewer than {FEW} different training samples a class: some have none by chance")
         never = np.flatnonzero(total == 0)
         if not never.size:
             return None

@@ -40,6 +40,7 @@ LEARNED = {"loss/relative": 0.1, "loss/level": 0.2}
 LOST = {"loss/relative": 1.0, "loss/level": 2.3, "loss/best": 2.3}
 APART = {"data/noise_rate": 0.06, "data/noise_error": 0.005, "data/noise_low": -1.2, "data/noise_high": 0.9}
 TOKENS = {"data/shift_astray": [0.05, 0.1, 0.1]}
+NEVER: dict[str, Any] = {"class/train_support": [40, 0, 40], "class/support": [5, 5, 5]}
 PADDED = {"data/padding_told_by": 1, "data/padding_beyond_frac": 0.2, "data/sequence_length": 64}
 NOISE = {"data/noise_frac": 0.12, "data/noise_samples": 1000, "data/noise_depth": 0.8, "data/noise_margin": 2.0}
 
@@ -115,6 +116,8 @@ NOISE = {"data/noise_frac": 0.12, "data/noise_samples": 1000, "data/noise_depth"
         ("DataGiveawayFeature", {"data/class_r2": [0.3] * 30 + [1.0], "data/class_r2_chance": 0.9}, set()),
         ("DataClassNeverTarget", {"class/train_support": [40, 0, 40], "class/support": [5, 5, 5]}, {"warning"}),
         ("DataClassNeverTarget", {"class/train_support": [40, 0, 40], "class/support": [5, 0, 5]}, {"info"}),
+        ("DataClassNeverTarget", {**NEVER, "data/samples": 30}, {"warning"}),
+        ("DataClassNeverTarget", {**NEVER, "data/samples": 29}, set()),
         ("DataAlikeSequences", {"data/alike_frac": 1}, {"warning"}),
         ("DataAlikeSequences", {"data/alike_frac": 0.85}, set()),
         ("SetupMostlyPadding", {**PADDED, "data/padding_frac": 0.6}, {"info"}),
