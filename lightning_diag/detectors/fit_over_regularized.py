@@ -16,6 +16,9 @@ from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
 
 SHORT, SHORT_LANGUAGE = 0.1, 0.45  # R that is high where weights forget within ``memory`` steps
+SHRUNK = (
+    0.65  # of their first norm, the median weight matrix: healthy runs had 0.8 and more, decay by 1 and more 0 to 0.7
+)
 
 
 class FitOverRegularized(Detector):
@@ -30,11 +33,12 @@ class FitOverRegularized(Detector):
         at least ``dropout``. Either with ``R = loss / chance > limit`` after ``share`` of the plan, a validation
         accuracy (if any) not below the training accuracy by more than 0.1, and no overfitting. Memory: weights which
         decay to 1/e within ``1 / (lr * weight_decay) < memory`` steps, ``window`` samples in a row, average over too
-        few batches: then R above 0.1 (0.45 for a language model) is high. Not for Adam with an L2 penalty, whose decay
-        is no such rate.
+        few batches: then R above 0.1 (0.45 for a language model) is high, and where the weights have shrunk below 0.65
+        of their first norm (median over weight matrices), a gap between both accuracies is no overfitting. Not for Adam
+        with an L2 penalty, whose decay is no such rate.
 
     Reads:
-        ``optimizer/weight_decay lr update/parameter_ratio``, ``loss/relative``, accuracies.
+        ``optimizer/weight_decay lr update/parameter_ratio weight/parameter_norm``, ``loss/relative``, accuracies.
 
     Args:
         decay: share of the update. Default 0.5: more than half of every step is forgetting.
@@ -102,6 +106,8 @@ class FitOverRegularized(Detector):
         self._short = 0  # samples in a row where they are fewer than ``memory``
         self._train = math.nan
         self._val = math.nan
+        self._first = np.zeros(0)  # norm of each weight matrix at first
+        self._grown = math.nan  # norm over that, median
 
     def update(self, reading: Reading) -> Finding | None:
         """Judge once enough of the plan is done."""
@@ -130,7 +136,8 @@ class FitOverRegularized(Detector):
         if self._forgetful:
             limit = min(limit, SHORT_LANGUAGE if language else SHORT)
         known = reading.facts.chance_loss is not None
-        if not known or not self._relative > limit or self._train - self._val > 0.1:
+        overfits = self._train - self._val > 0.1 and not (self._forgetful and self._grown < SHRUNK)
+        if not known or not self._relative > limit or overfits:
             return None
         return self._finding(reading, limit, *strong)
 
@@ -163,6 +170,11 @@ class FitOverRegularized(Detector):
         if decay is None or rates is None or ratios is None or len(decay) != len(rates):
             return
         matrices = [i for i, kind in enumerate(reading.facts.parameter_kind) if kind == "matrix" and i < len(ratios)]
+        norms = reading.vector("weight/parameter_norm")
+        if norms is not None and len(norms) == len(ratios) and matrices:
+            self._first = norms[matrices] if len(self._first) != len(matrices) else self._first
+            there = self._first > 0
+            self._grown = float(np.median(norms[matrices][there] / self._first[there])) if there.any() else math.nan
         known = ratios[matrices] if matrices else ratios
         known = known[np.isfinite(known) & (known > 0)]
         if not known.size:

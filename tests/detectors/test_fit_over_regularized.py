@@ -58,3 +58,22 @@ def test_weights_that_forget_within_a_hundred_steps_are_told_at_a_lower_loss() -
     assert not run(0.2, decay=6.0)  # 167 steps
     assert not run(0.05, decay=10.0)
     assert not run(0.2, decay=10.0, optimizers=("Adam",))  # an L2 penalty: no such rate
+
+
+def test_weights_that_forget_and_have_shrunk_do_not_overfit() -> None:
+    def left(shrunk: float, decay: float = 10.0) -> list[Finding]:
+        gap = {"accuracy/train": np.float64(0.95), "accuracy/val": np.float64(0.8)}
+        facts = Facts(planned_steps=500, chance_loss=2.3, parameter_kind=("matrix", "vector"), optimizers=("AdamW",))
+        readings = [
+            Reading(step, 0, {
+                "loss/relative": np.float64(0.2), "lr": np.array([1e-3]), "optimizer/weight_decay": np.array([decay]),
+                "update/parameter_ratio": np.array([1e-2, 1.0]),
+                "weight/parameter_norm": np.array([4.0 if step < 100 else 4.0 * shrunk, 1.0]), **gap,
+            }, facts)
+            for step in range(1, 501)
+        ]  # fmt: skip
+        return [f for f in judged(FitOverRegularized(), readings) if f is not None]
+
+    assert left(0.6)[0].step == 100
+    assert not left(0.7)  # the gap may be overfitting
+    assert not left(0.6, decay=6.0)  # 167 steps
