@@ -85,9 +85,9 @@ class UpdateTooSmall(Detector):
         in all 39 of learning rates 100 and 1,000 times too low whose steps are small (not with targets that are not
         scaled: their gradients are large). On two more seeds of the fault zoo's development tasks 19 of 28
         learning rates 10 and 3 times too low, and none of 186 healthy runs (the limits for numbers were raised for two
-        of them). Quiet in warm-up, in the decayed part of a schedule and on fine-tuning that
-        starts well below chance. Where chance isn't known it stays info: a fine-tuning that hardly gains can't be told
-        from a stuck run. Non-finite ratios are left out.
+        of them). Quiet in warm-up, in the decayed part of a schedule (of the way also after a restart) and on
+        fine-tuning that starts well below chance. Where chance isn't known it stays info: a fine-tuning that hardly
+        gains can't be told from a stuck run. Non-finite ratios are left out.
 
     Cost:
         30 µs a reading of 1,000 parameters.
@@ -142,6 +142,7 @@ class UpdateTooSmall(Detector):
         self._run = Consequence(sure=AT_ONCE_STEPS)
         self._way = Way()
         self._told = False  # of a straight way
+        self._decayed = False  # whether the learning rate ever was: after a restart the way tells of small steps, too
         self._ratios = SortedWindow(self.samples)
         self._largest = -math.inf  # median so far
 
@@ -161,6 +162,7 @@ class UpdateTooSmall(Detector):
         patience = run.sooner_steps if tiny else run.patience_steps
         if not self._ratios.full or run.watched < patience:
             raise NotMeasurable(f"fewer than {self.samples} samples or {run.patience_steps} steps")
+        self._decayed |= run.rates.decay < self.nominal
         if run.warming_up or run.rates.decay < self.nominal:
             raise NotMeasurable("the learning rate is warming up or has decayed")
         if math.isnan(run.relative):
@@ -176,7 +178,7 @@ class UpdateTooSmall(Detector):
         """Judge how straight the way was so far, and what of the loss is left."""
         progress, unit, way = reading.progress, reference(reading), self._way
         planned = reading.facts.planned_steps or 0
-        if planned < LEAST_PLAN or unit is None or not unit.known:
+        if planned < LEAST_PLAN or unit is None or not unit.known or self._decayed:
             return None
         if progress is None or progress < EARLY or (progress > LATE and not self._told):
             return None

@@ -167,6 +167,13 @@ def test_a_straight_way_with_most_of_the_loss_left_is_a_warning_from_0_3_of_the_
     assert told(ahead(relative=0.6))[0] == (Severity.WARNING, 113)  # what may be left falls from 0.72 to 0.4
 
 
+def test_a_straight_way_is_no_sign_after_a_restart_of_the_schedule() -> None:
+    def make(step: int, rng: np.random.Generator) -> Values:
+        return ahead(lr=0.02 if 60 < step < 80 else 0.1)(step, rng)
+
+    assert told(make) == []
+
+
 def test_a_straight_way_that_was_told_holds_until_the_loss_has_fallen() -> None:
     def make(step: int, rng: np.random.Generator) -> Values:
         return ahead(relative=0.8 if step < 250 else 0.3)(step, rng)
