@@ -33,7 +33,7 @@ from benchmarks.overhead.peers import (
     HandWritten,
     Watch,
 )
-from lightning_diag import Diagnostics
+from lightning_diag import ActivationMonitor, Diagnostics, GradientMonitor
 
 PERIOD = 4
 HEAD = (
@@ -65,10 +65,16 @@ class Clock(pl.Callback):
         self.at.append(time.process_time())
 
 
+def _ours(folder: str, **options: Any) -> Diagnostics:
+    return Diagnostics(run_dir=Path(folder) / "run", every_n_steps=PERIOD, strict=True, **options)
+
+
 # name -> callbacks, and the first of four steps (counted from 0) that is measured
 VARIANTS: dict[str, tuple[Callable[[str], list[Any]], int]] = {
     "nothing": (lambda folder: [], 0),
-    "Diagnostics": (lambda folder: [Diagnostics(run_dir=Path(folder) / "run", every_n_steps=PERIOD, strict=True)], 3),
+    "Diagnostics": (lambda folder: [_ours(folder)], 3),
+    "GradientMonitor alone": (lambda folder: [_ours(folder, monitors=[GradientMonitor()])], 3),
+    "ActivationMonitor alone": (lambda folder: [_ours(folder, monitors=[ActivationMonitor()])], 3),
     "Lightning grad_norm recipe": (lambda folder: [Fourth(GradNormRecipe())], 0),
     "hand-written hook": (lambda folder: [Fourth(HandWritten())], 0),
     "one _foreach_norm": (lambda folder: [Fourth(Floor())], 0),
