@@ -21,7 +21,7 @@ UNIFORM, UNIFORM_SD = 1.8, 1.15  # kurtosis of a uniform distribution; its stand
 NORMAL, NORMAL_SD = 3.0, math.sqrt(24)
 ERRORS = 4.0  # standard errors within which a kurtosis agrees
 SURE = 0.5  # share of the parameters
-SMALL_HEAD = 0.25  # classes over inputs of a last layer that may as well stay as it is
+SMALL_HEAD = 0.5  # classes over inputs of a last layer that may as well stay as it is
 
 
 class Fresh:

@@ -9,6 +9,7 @@ from statistics import median, stdev
 from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number, whole
+from lightning_diag.detectors._lr_watch import LrWatch
 from lightning_diag.detectors._trend import TrendDetector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -32,7 +33,8 @@ class LossBadStart(TrendDetector):
         by 2 standard deviations of one log loss, taken from the differences of the first ``settle_steps`` losses.
 
     Reads:
-        ``loss/train loss/level`` at every step; the facts chance_loss (must be known) and planned_steps.
+        ``loss/train loss/level`` at every step, ``lr`` where sampled; the facts chance_loss (must be known) and
+        planned_steps.
 
     Args:
         limit: ratio from which the start is worth a note; higher = fires on fewer runs. Default 1.5: healthy
@@ -46,7 +48,8 @@ class LossBadStart(TrendDetector):
 
     Fires when:
         info from ``settle_steps`` on while the level is above chance (once if it is below by then); a warning from
-        ``late_frac`` on if ``L0 / chance > bad`` and the level is still above chance. Not judged where chance isn't
+        ``late_frac`` on if ``L0 / chance > bad``, the level is still above chance and the learning rate has not risen
+        for ``settle_steps`` (in a warm-up a start lasts longer). Not judged where chance isn't
         known, in a run that is watched from a later step on, with several optimizers or manual optimization.
 
     False alarms:
@@ -94,6 +97,7 @@ class LossBadStart(TrendDetector):
         super()._reset()
         self._first: list[float] = []
         self._told = False
+        self._rates = LrWatch()
 
     def update(self, reading: Reading) -> Finding | None:
         """Keep the first losses; judge them once the chance loss has settled."""
@@ -101,7 +105,8 @@ class LossBadStart(TrendDetector):
         return super().update(reading)
 
     def take(self, reading: Reading) -> None:
-        """Keep the first losses."""
+        """Keep the first losses and the learning rate."""
+        self._rates.see(reading)
         if len(self._first) < self.settle_steps:
             loss = reading.scalar("loss/train")
             if loss is not None and math.isfinite(loss):
@@ -123,9 +128,16 @@ class LossBadStart(TrendDetector):
         if ratio <= limit * math.exp(2 * noise_of(self._first)) or (self._told and not above):
             return None
         self._told = True
-        late = reading.step >= (self.late_frac * planned if planned else BLIND_STEPS)
+        late = reading.step >= (self.late_frac * planned if planned else BLIND_STEPS) and not self._warming(
+            reading.step
+        )
         severity = Severity.WARNING if ratio > bad and late and above else Severity.INFO
         return self._finding(reading, first, ratio, limit, now, severity)
+
+    def _warming(self, step: int) -> bool:
+        """Whether the learning rate rose lately, or was still rising when it was sampled last."""
+        rates = self._rates
+        return rates.rising(step, self.settle_steps) or rates.seen_step == rates.peak_step > rates.first_step
 
     def _limits(self, facts: Facts, chance: float) -> tuple[float, float]:
         """Ratios for a note and for a warning."""

@@ -50,7 +50,7 @@ class LossTooSlow(Detector):
         language: the same for a language model. Default 0.88 (slowest healthy one 0.79).
         pace: fall in the second quarter over the fall in the first; higher = fires on fewer runs. Default 0.6: an
             exponential approach that is half done has 0.7, one that is nearly done 0.1.
-        min_steps: plans shorter than this are not judged: a short trial may well end early. Default 200.
+        min_steps: plans shorter than this are not judged: a short trial may well end early. Default 300.
 
     Fires when:
         once, a warning, at the first validation (or loss, where there is none) from half of the plan on.
@@ -94,7 +94,7 @@ class LossTooSlow(Detector):
 
     def __init__(
         self, limit: float = 0.5, numbers: float = 0.8, language: float = 0.88, pace: float = 0.6,
-        min_steps: int = 200,
+        min_steps: int = 300,
     ) -> None:  # fmt: skip
         self.limit = number("limit", limit, 0, 1)
         self.numbers = number("numbers", numbers, 0, 1)

@@ -83,3 +83,13 @@ def test_noise_is_that_around_the_course() -> None:
     falling = 100 * np.exp(-0.5 * np.arange(20)) * noise(20, 0.1)
     assert 0.05 < noise_of(falling.tolist()) < 0.2
     assert noise_of([1.0, 2.0]) == 0.0
+
+
+def test_a_start_lasts_as_long_as_a_warm_up() -> None:
+    n = 1000
+    losses = decay(n, tau=0.1, start=10 * CHANCE) * noise(n)
+    for every in (1, 10, 40):
+        rates = np.minimum(np.arange(1, n + 1) / 150, 1.0)
+        said = told(watch(LossBadStart(), stream(losses, known(n), lr=rates, every=every)))
+        assert next(step for step, severity, _ in said if severity == "warning") in range(165, 211)
+    assert told(watch(LossBadStart(), stream(losses, known(n), lr=np.ones(n))))[1][0] == 51

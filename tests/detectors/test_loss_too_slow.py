@@ -89,6 +89,8 @@ def test_schedules_and_missing_facts_are_not_judged() -> None:
     assert run(slow, start=400) == [], "watched late"
     assert run(slow, Facts(planned_steps=1000)) == [], "chance not known"
     assert run(slow, Facts(chance_loss=2.3)) == [], "no plan"
+    assert len(run(slow, replace(CLASSES, planned_steps=300))) == 1
+    assert run(slow, replace(CLASSES, planned_steps=299)) == [], "a short trial"
 
 
 def test_a_resumed_run_is_judged_as_one() -> None:
