@@ -21,6 +21,15 @@ def test_a_loss_that_climbs_back_is_found(n: int) -> None:
     assert float(found.evidence["value"]) > float(found.evidence["limit"])
 
 
+def test_losing_less_than_half_of_what_was_learned_is_enough_and_a_third_is_not() -> None:
+    def said(lost: float) -> bool:
+        losses = decay(1000, tau=0.05, floor=0.5)
+        losses[600:] = 0.5 + lost * (CHANCE - 0.5)
+        return bool(watch(LossDiverging(), stream(losses * noise(1000, 0.05), known(1000))))
+
+    assert said(0.48) and not said(0.33)
+
+
 def test_lost_is_critical_and_coming_back_resolves() -> None:
     losses = decay(2000, tau=0.05) * noise(2000)
     losses[1000:1400] = 4.0 * noise(400, seed=1)
