@@ -14,6 +14,7 @@ from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
 
+FEW = 20  # different training samples a class below which their mean may lie anywhere
 TELLING = 0.05  # mean eta squared from which class means say enough of the inputs
 
 
@@ -27,11 +28,12 @@ class DataLabelsShifted(Detector):
     Formula:
         tokens: share of targets equal to the input at the same place, or two places on, above ``match`` while the next
         input matches less. Classes: correlation of the classes' mean inputs on train with those on validation below
-        ``agree``, where the classes differ in training (mean eta squared above 0.05).
+        ``agree``, where the classes differ in training (mean eta squared above 0.05) and have 20 different samples each
+        (with fewer they differ so much by chance).
 
     Reads:
-        ``data/shift_match`` at sampled steps; ``data/val_agreement data/class_r2`` after a validation pass, beside
-        ``domain/val_samples domain/train_samples``.
+        ``data/shift_match`` at sampled steps; ``data/val_agreement data/class_r2 data/samples`` after a validation
+        pass, beside ``domain/val_samples domain/train_samples``.
 
     Args:
         match: share of positions. Default 0.95.
@@ -89,6 +91,9 @@ class DataLabelsShifted(Detector):
             )
         if not np.isfinite(shares).any() or not np.nanmean(shares) > TELLING:
             raise NotMeasurable("the classes' mean inputs don't differ")
+        different = reading.scalar("data/samples")
+        if different is not None and different < FEW * (reading.facts.num_classes or 0):
+            raise NotMeasurable(f"fewer than {FEW} different training samples a class")
         if other_domain(reading):
             raise NotMeasurable("validation is of another domain than training, in which classes may look different")
         self._row = self._row + 1 if agreement < self.agree else 0

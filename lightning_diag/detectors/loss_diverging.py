@@ -42,8 +42,8 @@ class LossDiverging(Detector):
         ``loss/train loss/level`` (``loss/relative`` for the chance loss) at every step; ``lr`` where sampled.
 
     Args:
-        share: part of all progress so far that must be lost; higher = later. Default 0.4: healthy curricula of the fault
-            zoo, which go over to harder data unannounced, lose 0.3.
+        share: part of all progress so far that must be lost; higher = later. Default 0.4: healthy curricula of the
+            fault zoo, which go over to harder data unannounced, lose 0.3.
         steps: steps in a row, or 0.1 % of the plan where that is more; higher = later, quieter. Default 15.
         lost: level in units of the worse of start and chance from which, held for 100 steps (or 2 % of the plan), the
             run counts as lost; higher = critical later. Default 1.2; 3 times the start where chance isn't known

@@ -145,6 +145,10 @@ def test_what_changes_with_the_run_and_its_facts() -> None:
     assert severities(run(detectors.DataUnshuffled(), order, 90, known)) == {"info", "warning"}
     copies = {"data/shift_match": [0.99, 0.1, 0.1]}
     assert severities(run(detectors.DataLabelsShifted(), copies, 3, Facts(loss_kind="cross-entropy"))) == {"critical"}
+    apart = {"data/val_agreement": 0.02, "data/class_r2": [0.4, 0.3]}
+    ten = Facts(num_classes=10)
+    assert severities(run(detectors.DataLabelsShifted(), {**apart, "data/samples": 200}, 3, ten)) == {"warning"}
+    assert not run(detectors.DataLabelsShifted(), {**apart, "data/samples": 199}, 3, ten)
     few = {"data/leaked_frac": 0.18, "data/leaked_samples": 27}
     text = Facts(task="language-model")
     assert severities(run(detectors.DataLeakage(), few, 3)) == {"warning"}
