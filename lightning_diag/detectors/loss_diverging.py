@@ -75,7 +75,7 @@ class LossDiverging(Detector):
         ...     loss *= np.exp(0.1 * rng.standard_normal())
         ...     for finding in judge.update(judge.enrich(Reading(step, 0, {"loss/train": np.float64(loss)}))):
         ...         print(step, finding.first_step, finding.severity)
-        382 358 warning
+        373 351 warning
 
     References:
         Cohen et al., Gradient descent typically occurs at the edge of stability, 2021 (arXiv:2103.00065): the loss is
