@@ -21,6 +21,7 @@ OVER = 0.6  # of the plan from which it is too late to judge: a run watched or r
 AT_CHANCE = 0.97  # from here on nothing was learned at all: loss/not-learning's
 WARM = 0.1  # a rate whose peak comes later than this share of the plan is one long warm-up
 FEW, NOISY = 6, 0.1  # samples a step below which batches are tiny; scatter of their losses over chance that is noise
+SHORT_PLAN, SHORT = 300, 1.2  # steps of a plan below which the limits are raised: much of it is a slow start
 DECAYED = 0.2  # share of its peak below which the rate is meant to be small
 
 
@@ -50,7 +51,8 @@ class LossTooSlow(Detector):
         language: the same for a language model. Default 0.88 (slowest healthy one 0.79).
         pace: fall in the second quarter over the fall in the first; higher = fires on fewer runs. Default 0.6: an
             exponential approach that is half done has 0.7, one that is nearly done 0.1.
-        min_steps: plans shorter than this are not judged: a short trial may well end early. Default 300.
+        min_steps: plans shorter than this are not judged: a short trial may well end early. Default 200; below
+            300 steps a fifth more of the loss may be left.
 
     Fires when:
         once, a warning, at the first validation (or loss, where there is none) from half of the plan on.
@@ -94,7 +96,7 @@ class LossTooSlow(Detector):
 
     def __init__(
         self, limit: float = 0.5, numbers: float = 0.8, language: float = 0.88, pace: float = 0.6,
-        min_steps: int = 300,
+        min_steps: int = 200,
     ) -> None:  # fmt: skip
         self.limit = number("limit", limit, 0, 1)
         self.numbers = number("numbers", numbers, 0, 1)
@@ -135,6 +137,8 @@ class LossTooSlow(Detector):
         if self._right(reading):
             return None
         limit = of_task(reading, self.limit, self.numbers, self.language)
+        if planned < SHORT_PLAN:
+            limit = min(SHORT * limit, AT_CHANCE)
         curves = [self._train] if math.isnan(self._val[0]) else [self._train, self._val]
         if any(math.isnan(curve[0]) for curve in curves):
             raise NotMeasurable("not watched from the first quarter on")

@@ -89,8 +89,15 @@ def test_schedules_and_missing_facts_are_not_judged() -> None:
     assert run(slow, start=400) == [], "watched late"
     assert run(slow, Facts(planned_steps=1000)) == [], "chance not known"
     assert run(slow, Facts(chance_loss=2.3)) == [], "no plan"
-    assert len(run(slow, replace(CLASSES, planned_steps=300))) == 1
-    assert run(slow, replace(CLASSES, planned_steps=299)) == [], "a short trial"
+    assert run(slow, replace(CLASSES, planned_steps=199)) == [], "a short trial"
+
+
+def test_a_short_plan_may_have_more_left() -> None:
+    def left(now: float, planned: int) -> int:
+        return len(run(lambda p: 1 - (1 - now) * min(p * 2000 / planned, 1.5), replace(CLASSES, planned_steps=planned)))
+
+    assert left(0.55, 300) == left(0.65, 299) == left(0.65, 200) == 1
+    assert left(0.55, 299) == left(0.55, 200) == 0
 
 
 def test_a_resumed_run_is_judged_as_one() -> None:
