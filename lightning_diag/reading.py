@@ -116,6 +116,11 @@ class Facts:
         return not as_usual
 
     @property
+    def samples_a_step(self) -> int | None:
+        """Samples of an optimizer step, of all its micro-batches and processes; None where it isn't known."""
+        return None if self.batch_size is None else self.batch_size * self.accumulate * self.world_size
+
+    @property
     def optimizer_names(self) -> tuple[str, ...]:
         """A name for each optimizer, told apart by its number where nothing better is known."""
         names = self.names.get("optimizer", ())

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_diag.detectors._parameters import sizes
+from lightning_diag.detectors._parameters import sizes, weighty
+from lightning_diag.detectors._streak import Mask
 from lightning_diag.reading import Facts, Reading
 from lightning_diag.streaming.state import restore, snapshot
-
-Mask = NDArray[np.bool_]
 
 SAMPLED = 512  # elements of a larger parameter that its kurtosis was taken from, at least
 LEAST = 64  # elements of a matrix that tell how its values are distributed
@@ -53,25 +52,24 @@ class Fresh:
 
     def as_made(self, mask: Mask, facts: Facts) -> bool:
         """Whether what ``mask`` ``(P,)`` picks looks untrained: half of it surely, and nothing like trained values."""
-        if not self.known(len(mask)) or len(facts.parameter_numel) != len(mask):
-            return False
-        says = self._says(facts)
+        says = self._says(len(mask), facts)
         return bool((says[mask] == 1).mean() >= SURE and (says[mask] >= 0).all() and not self._copied(mask, facts))
 
     def trained(self, mask: Mask, facts: Facts) -> bool:
         """Whether some of what ``mask`` ``(P,)`` picks surely was trained before."""
-        known = self.known(len(mask)) and len(facts.parameter_numel) == len(mask)
-        return known and bool((self._says(facts)[mask] == -1).any())
+        return bool((self._says(len(mask), facts)[mask] == -1).any())
 
     def called(self, mask: Mask) -> Mask:
         """Where a module that owns the parameter was called in training ``(P,)``; False where nobody looked."""
         return mask & (self._called == 1) if self.known(len(mask)) else np.zeros_like(mask)
 
-    def _says(self, facts: Facts) -> NDArray[np.intp]:
-        """1 surely as it was made, -1 surely trained, 0 can't be told, ``(P,)``."""
+    def _says(self, count: int, facts: Facts) -> NDArray[np.intp]:
+        """1 surely as it was made, -1 surely trained, 0 can't be told or was not measured, ``(count,)``."""
+        if not self.known(count) or len(facts.parameter_numel) != count:
+            return np.zeros(count, dtype=np.intp)
         kurtosis, numel = self._kurtosis, sizes(facts.parameter_numel)
         root = np.sqrt(np.minimum(numel, SAMPLED))
-        matrix = np.array([kind in ("matrix", "embedding") for kind in facts.parameter_kind])
+        matrix = weighty(facts.parameter_kind)
         uniform = np.abs(kurtosis - UNIFORM) <= ERRORS * UNIFORM_SD / root
         low, high = UNIFORM - ERRORS * UNIFORM_SD / root, NORMAL + ERRORS * NORMAL_SD / root
         says = np.where((kurtosis < low) | (kurtosis > high), -1, 0)
@@ -103,8 +101,8 @@ def small_head(mask: Mask, facts: Facts) -> bool:
     A fixed random one does nearly as well, for the features turn towards it: Hoffer et al., *Fix your classifier*, ICLR
     2018 (arXiv:1801.04540).
     """
-    weights = [i for i, kind in enumerate(facts.parameter_kind) if kind in ("matrix", "embedding")]
-    if facts.task != "classification" or not weights or len(facts.parameter_fan_in) != len(mask):
+    weights = np.flatnonzero(weighty(facts.parameter_kind))
+    if facts.task != "classification" or not len(weights) or len(facts.parameter_fan_in) != len(mask):
         return False
     last = weights[-1]
     alone = bool(mask[last]) and not mask[:last].any()

@@ -61,6 +61,12 @@ def _matrices(kinds: tuple[str, ...], held: tuple[bool, ...]) -> NDArray[np.intp
 
 
 @lru_cache(maxsize=32)
+def weighty(kinds: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Return which parameters are weight matrices or embeddings, whether an optimizer holds them or not, ``(P,)``."""
+    return np.array([kind in ("matrix", "embedding") for kind in kinds], dtype=bool)
+
+
+@lru_cache(maxsize=32)
 def sizes(numel: tuple[int, ...]) -> Value:
     """Return the numbers of elements as an array (cached: a tuple of 1,000 costs more to convert than to judge)."""
     return np.array(numel, dtype=np.float64)

@@ -16,9 +16,8 @@ from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
 
 SHORT, SHORT_LANGUAGE = 0.1, 0.45  # R that is high where weights forget within ``memory`` steps
-SHRUNK = (
-    0.65  # of their first norm, the median weight matrix: healthy runs had 0.8 and more, decay by 1 and more 0 to 0.7
-)
+# share of their first norm, the median weight matrix: healthy runs had 0.8 and more, decay by 1 and more 0 to 0.7
+SHRUNK = 0.65
 
 
 class FitOverRegularized(Detector):

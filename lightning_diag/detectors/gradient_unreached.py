@@ -9,13 +9,13 @@ import numpy as np
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._consequence import EARLY_SHARE, HALF_TIMES, SURE_STEPS, Consequence
 from lightning_diag.detectors._fresh import Fresh, small_head
-from lightning_diag.detectors._parameters import Place, listed, places, sizes, where
+from lightning_diag.detectors._parameters import Place, listed, places, sizes, weighty, where
 from lightning_diag.detectors._streak import Mask, Streak, least_steps
 from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
-from lightning_diag.reading import Reading, Value
+from lightning_diag.reading import Reading
 
 
 class GradientUnreached(Detector):
@@ -117,8 +117,8 @@ class GradientUnreached(Detector):
         self._missing = Streak()
         self._orphan = Streak()
         self._fresh = Fresh()
-        self._reached = np.zeros(0)  # 1 where a gradient has come
-        self._moved = np.zeros(0)  # 1 where the weights have changed, by whatever
+        self._reached = np.zeros(0, dtype=bool)  # where a gradient has come
+        self._moved = np.zeros(0, dtype=bool)  # where the weights have changed, by whatever
 
     def update(self, reading: Reading) -> Finding | None:
         """Judge which parameters were reached at this step."""
@@ -191,22 +191,22 @@ class GradientUnreached(Detector):
 
     def _as_drawn(self, reading: Reading, mask: Mask) -> bool:
         """Whether a weight matrix takes part and is what it was drawn as, and nothing here is anything else."""
-        kinds = np.array([kind in ("matrix", "embedding") for kind in reading.facts.parameter_kind])
-        if kinds.shape != mask.shape or (self._moved[mask] == 1).any():
+        kinds = weighty(reading.facts.parameter_kind)
+        if kinds.shape != mask.shape or self._moved[mask].any():
             return False
-        part = mask & (self._fresh.called(mask) | (self._reached == 1))
+        part = mask & (self._fresh.called(mask) | self._reached)
         return bool((part & kinds).any()) and self._fresh.as_made(part, reading.facts)
 
 
-def _seen(before: Value, now: Mask) -> Value:
-    """Keep a 1 where one was seen."""
-    return np.maximum(before, now) if before.shape == now.shape else now.astype(np.float64)
+def _seen(before: Mask, now: Mask) -> Mask:
+    """Where it was so before, or is now."""
+    return before | now if before.shape == now.shape else now
 
 
 def _at_an_end(reading: Reading, mask: Mask) -> bool:
     """Whether the last weight matrix is concerned, or all from the first on are, up to some."""
-    weights = [i for i, kind in enumerate(reading.facts.parameter_kind) if kind in ("matrix", "embedding")]
-    if not weights or len(reading.facts.parameter_kind) != len(mask):
+    weights = np.flatnonzero(weighty(reading.facts.parameter_kind))
+    if not len(weights) or len(reading.facts.parameter_kind) != len(mask):
         return False
     return bool(mask[weights[-1]] or mask[weights[0]])
 
@@ -214,7 +214,7 @@ def _at_an_end(reading: Reading, mask: Mask) -> bool:
 def _at_the_input(reading: Reading, mask: Mask) -> bool:
     """Whether nothing but the first weight (and what stands before the second) is concerned."""
     kinds = reading.facts.parameter_kind
-    weights = [i for i, kind in enumerate(kinds) if kind in ("matrix", "embedding")]
+    weights = np.flatnonzero(weighty(kinds))
     return len(kinds) == len(mask) and len(weights) > 1 and not mask[weights[1] :].any()
 
 

@@ -128,10 +128,9 @@ class LossBadStart(TrendDetector):
         if ratio <= limit * math.exp(2 * noise_of(self._first)) or (self._told and not above):
             return None
         self._told = True
-        late = reading.step >= (self.late_frac * planned if planned else BLIND_STEPS) and not self._warming(
-            reading.step
-        )
-        severity = Severity.WARNING if ratio > bad and late and above else Severity.INFO
+        late = reading.step >= (self.late_frac * planned if planned else BLIND_STEPS)
+        stays = late and above and not self._warming(reading.step)
+        severity = Severity.WARNING if ratio > bad and stays else Severity.INFO
         return self._finding(reading, first, ratio, limit, now, severity)
 
     def _warming(self, step: int) -> bool:

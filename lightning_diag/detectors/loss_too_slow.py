@@ -144,8 +144,9 @@ class LossTooSlow(Detector):
             raise NotMeasurable("not watched from the first quarter on")
         paces = [_pace(*curve) for curve in curves]
         now = min(curve[1] for curve in curves)
-        if now > limit and self._scatter > NOISY and _few(reading):
-            return self._noise(reading, limit, now)
+        samples = reading.facts.samples_a_step or FEW
+        if samples < FEW and several_classes(reading.facts) and now > limit and self._scatter > NOISY:
+            return self._noise(reading, limit, now, samples)
         if not (limit < now and self._train[1] < AT_CHANCE and min(paces) >= self.pace):
             return None
         return self._finding(reading, limit, now, min(paces))
@@ -176,9 +177,7 @@ class LossTooSlow(Detector):
         if self._rates.decay < DECAYED:
             raise NotMeasurable("the learning rate has decayed already")
 
-    def _noise(self, reading: Reading, limit: float, now: float) -> Finding:
-        facts = reading.facts
-        samples = (facts.batch_size or 1) * facts.accumulate * facts.world_size
+    def _noise(self, reading: Reading, limit: float, now: float, samples: int) -> Finding:
         return self.found(
             reading,
             Severity.WARNING,
@@ -205,13 +204,6 @@ class LossTooSlow(Detector):
                 "or stretch the plan and its schedule to twice the steps",
             ),
         )
-
-
-def _few(reading: Reading) -> bool:
-    """Whether a step sees few samples, each with one target of several."""
-    facts = reading.facts
-    samples = (facts.batch_size or FEW) * facts.accumulate * facts.world_size
-    return several_classes(facts) and samples < FEW
 
 
 def _note(curve: list[float], value: float, progress: float) -> None:

@@ -70,10 +70,10 @@ class SetupTinyBatch(Detector):
         facts = reading.facts
         if self._looked:
             return None
-        if facts.batch_size is None or facts.task is None:
+        size = facts.samples_a_step
+        if size is None or facts.task is None:
             raise NotMeasurable("the batch size or the task is not known")
         self._looked = True
-        size = facts.batch_size * facts.accumulate * facts.world_size
         if facts.task == "language-model" or size >= self.samples:
             return None
         return self.found(

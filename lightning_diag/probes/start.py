@@ -53,8 +53,9 @@ class StartProbe(Probe):
         self._kurtosis = torch.stack([kurtosis(p).to(device) for p in self._parameters.tensors])
         self._switch.on = True
         compiled = compiled_modules(self._module)
-        owners = {id(m): m for m in self._module.modules() if _owns(m) and id(m) not in compiled}
-        for module in owners.values():
+        for module in self._module.modules():
+            if id(module) in compiled or not _owns(module):
+                continue
             hook = Hook(self._switch, lambda module, args, kwargs, output: self._called.add(id(module)))
             hook.hang(module)
             self._hung.append((module, hook))
