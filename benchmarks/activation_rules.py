@@ -22,7 +22,7 @@ import torch
 
 from benchmarks.activation_trainings import Setup, train
 from benchmarks.activation_zoo import FAULTS, HEALTHY, ODD, Fault
-from lightning_diag._judge import Judge
+from lightning_diag._judge.judge import Judge
 from lightning_diag.detectors.activation_attention_collapsed import ActivationAttentionCollapsed
 from lightning_diag.detectors.activation_collapsed import ActivationCollapsed
 from lightning_diag.detectors.activation_dead import ActivationDead

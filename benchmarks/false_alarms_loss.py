@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.loss_curves import FAULTS, HARD, HEALTHY, Run, decay, fault, run, student  # noqa: E402
-from lightning_diag._judge import Judge  # noqa: E402
+from lightning_diag._judge.judge import Judge  # noqa: E402
 from lightning_diag.detectors.base import Detector  # noqa: E402
 from lightning_diag.detectors.fit_overfitting import FitOverfitting  # noqa: E402
 from lightning_diag.detectors.fit_too_good import FitTooGood  # noqa: E402

@@ -21,7 +21,7 @@ import torch
 from benchmarks.gradient_gan import train_gan
 from benchmarks.gradient_trainings import train
 from benchmarks.gradient_zoo import CASES, GAN, Case
-from lightning_diag._judge import Judge
+from lightning_diag._judge.judge import Judge
 from lightning_diag.detectors.gradient_always_clipped import GradientAlwaysClipped
 from lightning_diag.detectors.gradient_exploding import GradientExploding
 from lightning_diag.detectors.gradient_non_finite import GradientNonFinite

@@ -33,7 +33,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_diag import Diagnostics
-from lightning_diag._pipeline import Pipeline
+from lightning_diag._pipeline.step import Pipeline
 from lightning_diag.probes import data_content
 
 HOOKS = ("on_train_batch_start", "on_before_backward", "on_before_optimizer_step", "on_train_batch_end")

@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.loss_curves import CHANCE, EVALS, Array, Run, decay, run
 from lightning_diag import detectors
-from lightning_diag._judge import Judge
+from lightning_diag._judge.judge import Judge
 from lightning_diag.detectors.base import Detector
 from lightning_diag.finding import Severity
 from lightning_diag.reading import Reading

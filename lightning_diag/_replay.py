@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from lightning_diag._judge import Judge, chosen
+from lightning_diag._judge.judge import Judge, chosen
 from lightning_diag._plugins import known
 from lightning_diag.detectors.base import Detector
 from lightning_diag.diagnosis import Diagnosis

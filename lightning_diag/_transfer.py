@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_diag._exchange import Exchange
-from lightning_diag._merge import Landed
+from lightning_diag._ranks.exchange import Exchange
+from lightning_diag._ranks.merge import Landed
 from lightning_diag.packet import Packet
 
 GATHER = 16  # steps whose losses wait for one copy on an accelerator

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lightning_diag._judge import Judge
+from lightning_diag._judge.judge import Judge
 from lightning_diag.detectors.gradient_exploding import GradientExploding
 from lightning_diag.detectors.gradient_non_finite import GradientNonFinite
 from lightning_diag.detectors.gradient_vanishing import GradientVanishing

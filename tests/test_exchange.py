@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lightning_diag import _exchange
-from lightning_diag._exchange import LAG, Exchange
-from lightning_diag._merge import Landed
+from lightning_diag._ranks import exchange
+from lightning_diag._ranks.exchange import LAG, Exchange
+from lightning_diag._ranks.merge import Landed
 
 
 class Shelf:
@@ -65,8 +65,8 @@ def seen(parts: Any) -> list[tuple[int, str, float]]:
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_exchange, "QUIET_S", 0.05)
-    monkeypatch.setattr(_exchange, "FAILED_S", 0.05)
+    monkeypatch.setattr(exchange, "QUIET_S", 0.05)
+    monkeypatch.setattr(exchange, "FAILED_S", 0.05)
 
 
 def test_a_step_is_merged_once_all_have_sent_it_and_all_hear_the_same() -> None:
@@ -144,7 +144,7 @@ def test_many_ranks_are_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_of_many_that_stays_silent_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_exchange, "SCAN_S", 0.0)
+    monkeypatch.setattr(exchange, "SCAN_S", 0.0)
     team = Team(12)
     for step in range(1, LAG + 3):
         for rank in range(11):

@@ -14,9 +14,10 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from lightning_diag import ClassErrorMonitor, Diagnostics, GradientMonitor, StabilityMonitor, _pipeline
-from lightning_diag._pipeline import Pipeline
-from lightning_diag._schedule import Schedule
+from lightning_diag import ClassErrorMonitor, Diagnostics, GradientMonitor, StabilityMonitor
+from lightning_diag._pipeline import step as hall
+from lightning_diag._pipeline.schedule import Schedule
+from lightning_diag._pipeline.step import Pipeline
 from lightning_diag._transfer import Transfer
 from lightning_diag.monitors import trainer_view as view
 from lightning_diag.packet import Packet
@@ -60,7 +61,7 @@ def test_a_plain_step_calls_nothing_but_what_the_loss_needs(tmp_path: Path, monk
     for kind, name in (
         (Transfer, "at_once"), (Transfer, "submit"), (Transfer, "landed"), (Packet, "pack"),
         (Pipeline, "before_update"), (Pipeline, "after_update"), (Schedule, "due"), (Schedule, "done"),
-        (_pipeline, "is_finite_now"),
+        (hall, "is_finite_now"),
     ):  # fmt: skip
         counted(kind, name)
     fit(Classifier(), [watched()], tmp_path, steps=STEPS, limit_val_batches=0)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from lightning_diag._judge import REOPEN_STEPS, Judge, chosen, matches
+from lightning_diag._judge.judge import REOPEN_STEPS, Judge, chosen, matches
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import ConfigurationError, NotMeasurable
 from lightning_diag.finding import Finding, Severity

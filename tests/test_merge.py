@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lightning_diag._merge import Landed, merged
+from lightning_diag._ranks.merge import Landed, merged
 
 
 def part(step: int = 1, *, sharded: bool = False, learned: dict[str, object] | None = None, **values: object) -> Landed:

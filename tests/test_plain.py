@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from lightning_diag import Diagnostics, GradientMonitor, StabilityMonitor, load
-from lightning_diag._pipeline import Pipeline
-from lightning_diag._plain import PlainStep
+from lightning_diag._pipeline.plain import PlainStep
+from lightning_diag._pipeline.step import Pipeline
 from lightning_diag.reading import Reading
 from tests.training import Classifier, fit, loader
 

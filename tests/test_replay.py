@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lightning_diag import detectors as room
-from lightning_diag._judge import Judge
+from lightning_diag._judge.judge import Judge
 from lightning_diag._plugins import shipped
 from lightning_diag._replay import check
 from lightning_diag.detectors.base import Detector

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lightning_diag._schedule import DENSE_S, GRACE_S, Schedule
+from lightning_diag._pipeline.schedule import DENSE_S, GRACE_S, Schedule
 from lightning_diag.errors import ConfigurationError
 
 

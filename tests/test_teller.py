@@ -7,11 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from lightning_diag import MemorySink, _teller
+from lightning_diag import MemorySink
 from lightning_diag._guard import Guard
-from lightning_diag._judge import Judge
+from lightning_diag._judge import teller as tellers
+from lightning_diag._judge.judge import Judge
+from lightning_diag._judge.teller import BLOCK, COVERAGE_S, Teller
 from lightning_diag._plugins import shipped
-from lightning_diag._teller import BLOCK, COVERAGE_S, Teller
 from lightning_diag.diagnosis import Coverage
 from lightning_diag.finding import Finding
 from lightning_diag.reading import Facts, Reading
@@ -42,7 +43,7 @@ class Log(Sink):
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_teller, "WAIT_S", math.inf)
+    monkeypatch.setattr(tellers, "WAIT_S", math.inf)
 
 
 def teller(*sinks: Sink, told: list[Finding] | None = None) -> Teller:
@@ -90,7 +91,7 @@ def test_a_loss_that_is_not_finite_waits_for_nothing(bad: float) -> None:
 
 
 def test_slow_steps_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_teller, "WAIT_S", 0.0)
+    monkeypatch.setattr(tellers, "WAIT_S", 0.0)
     memory = MemorySink()
     teller(memory).loss(1, 0, 0, 2.0, FACTS)
     assert [r.step for r in memory.readings] == [1]
@@ -135,7 +136,7 @@ def test_which_checks_have_run_is_told_at_first_and_when_it_changed(
             self.told.append((self.seen[-1][1], coverage))
 
     now = [0.0]
-    monkeypatch.setattr(_teller, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(tellers, "perf_counter", lambda: now[0])
     log = Coverages()
     made = teller(log)
     for step in range(1, 9):

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lightning_diag._judge import Judge
+from lightning_diag._judge.judge import Judge
+from lightning_diag._judge.wakes import Rules, Wakes
 from lightning_diag._plugins import shipped
-from lightning_diag._wakes import Rules, Wakes
 from lightning_diag.detectors.base import NEVER, Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.overhead.nets import Task
 from lightning_diag import Diagnostics, MemorySink, report
-from lightning_diag._judge import Judge
+from lightning_diag._judge.judge import Judge
 from lightning_diag.detectors import LossSpike
 from lightning_diag.diagnosis import Diagnosis
 from lightning_diag.reading import Facts, Reading

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import lightning_diag
 
-ROOMS = ("probes", "monitors", "record", "sinks")
-HOST_ONLY = ("_judge.py", "_replay.py")  # run again at every replay
+ROOMS = ("_pipeline", "_ranks", "probes", "monitors", "record", "sinks")
+REPLAY = "_replay.py"  # like the room `_judge`: run again at every replay
 
 
 @cache
@@ -19,6 +19,6 @@ def package_digest() -> str:
     files = [*root.glob("_*.py"), *(path for room in ROOMS for path in (root / room).glob("*.py"))]
     digest = hashlib.sha256()
     for path in sorted(files):
-        if path.name not in HOST_ONLY:
+        if path.name != REPLAY:
             digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

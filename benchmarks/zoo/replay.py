@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.zoo.detectors import fresh_detectors
-from lightning_diag._judge import Judge
+from lightning_diag._judge.judge import Judge
 from lightning_diag.detectors.base import Detector
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.record import load

@@ -26,7 +26,7 @@ from benchmarks.zoo.modules import Supervised, metric, optimizer
 from benchmarks.zoo.operators import apply
 from benchmarks.zoo.plan import Data, Plan
 from benchmarks.zoo.tasks import TASKS
-from lightning_diag._schedule import DENSE_STEPS, Schedule
+from lightning_diag._pipeline.schedule import DENSE_STEPS, Schedule
 from lightning_diag.monitors import session
 
 RESULT = "result.json"

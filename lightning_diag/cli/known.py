@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightning_diag._judge import matches
+from lightning_diag._judge.judge import matches
 from lightning_diag.errors import ConfigurationError, DiagnosticsError
 from lightning_diag.finding import Finding
 from lightning_diag.sinks._news import clean

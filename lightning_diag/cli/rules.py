@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Sequence
 
 from lightning_diag import _plugins
-from lightning_diag._judge import matches
+from lightning_diag._judge.judge import matches
 from lightning_diag.cli.base import FINE, NOT_JUDGED, Command, complain, say
 from lightning_diag.detectors.base import Detector
 

@@ -71,7 +71,7 @@ class FitOverfitting(Detector):
 
     Examples:
         >>> import numpy as np
-        >>> from lightning_diag._judge import Judge
+        >>> from lightning_diag._judge.judge import Judge
         >>> judge, rng = Judge([FitOverfitting()]), np.random.default_rng(0)
         >>> for step in range(1, 1001):
         ...     train = {"loss/train": np.float64(np.exp(-step / 200))}

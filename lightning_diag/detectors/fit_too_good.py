@@ -60,7 +60,7 @@ class FitTooGood(TrendDetector):
 
     Examples:
         >>> import numpy as np
-        >>> from lightning_diag._judge import Judge
+        >>> from lightning_diag._judge.judge import Judge
         >>> from lightning_diag.reading import Facts
         >>> judge, rng = Judge([FitTooGood()]), np.random.default_rng(0)
         >>> facts = Facts(planned_steps=10_000, chance_loss=2.30)

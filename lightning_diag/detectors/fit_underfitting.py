@@ -59,7 +59,7 @@ class FitUnderfitting(TrendDetector):
 
     Examples:
         >>> import numpy as np
-        >>> from lightning_diag._judge import Judge
+        >>> from lightning_diag._judge.judge import Judge
         >>> from lightning_diag.reading import Facts
         >>> judge, rng = Judge([FitUnderfitting()]), np.random.default_rng(0)
         >>> facts = Facts(planned_steps=1000, chance_loss=2.30)

@@ -61,7 +61,7 @@ class LossBadStart(TrendDetector):
 
     Examples:
         >>> import numpy as np
-        >>> from lightning_diag._judge import Judge
+        >>> from lightning_diag._judge.judge import Judge
         >>> from lightning_diag.reading import Facts
         >>> judge, rng = Judge([LossBadStart()]), np.random.default_rng(0)
         >>> facts = Facts(planned_steps=1000, chance_loss=2.30)

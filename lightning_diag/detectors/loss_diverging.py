@@ -68,7 +68,7 @@ class LossDiverging(Detector):
 
     Examples:
         >>> import numpy as np
-        >>> from lightning_diag._judge import Judge
+        >>> from lightning_diag._judge.judge import Judge
         >>> judge, rng = Judge([LossDiverging()]), np.random.default_rng(0)
         >>> for step in range(1, 601):
         ...     loss = 0.5 + 1.8 * np.exp(-step / 50) + 0.02 * max(0, step - 300)

@@ -50,7 +50,7 @@ class LossNonFinite(Detector):
 
     Examples:
         >>> import numpy as np
-        >>> from lightning_diag._judge import Judge
+        >>> from lightning_diag._judge.judge import Judge
         >>> judge = Judge([LossNonFinite()])
         >>> for step in range(1, 100):
         ...     loss = float("nan") if step == 40 or step >= 70 else 2.0

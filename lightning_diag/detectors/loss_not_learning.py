@@ -63,7 +63,7 @@ class LossNotLearning(TrendDetector):
 
     Examples:
         >>> import numpy as np
-        >>> from lightning_diag._judge import Judge
+        >>> from lightning_diag._judge.judge import Judge
         >>> from lightning_diag.reading import Facts
         >>> judge, rng = Judge([LossNotLearning()]), np.random.default_rng(0)
         >>> facts = Facts(planned_steps=1000, chance_loss=2.30, task="classification")

@@ -57,7 +57,7 @@ class LossOscillating(Detector):
 
     Examples:
         >>> import numpy as np
-        >>> from lightning_diag._judge import Judge
+        >>> from lightning_diag._judge.judge import Judge
         >>> from lightning_diag.reading import Facts
         >>> judge, rng = Judge([LossOscillating()]), np.random.default_rng(0)
         >>> facts = Facts(planned_steps=2000, chance_loss=2.30)

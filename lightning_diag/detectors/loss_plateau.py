@@ -54,7 +54,7 @@ class LossPlateau(TrendDetector):
 
     Examples:
         >>> import numpy as np
-        >>> from lightning_diag._judge import Judge
+        >>> from lightning_diag._judge.judge import Judge
         >>> from lightning_diag.reading import Facts
         >>> judge, rng = Judge([LossPlateau()]), np.random.default_rng(0)
         >>> facts = Facts(planned_steps=2000, chance_loss=2.30)

@@ -80,7 +80,7 @@ class LossSpike(Detector):
 
     Examples:
         >>> import numpy as np
-        >>> from lightning_diag._judge import Judge
+        >>> from lightning_diag._judge.judge import Judge
         >>> judge, rng = Judge([LossSpike()]), np.random.default_rng(0)
         >>> for step in range(1, 301):
         ...     loss = 2.0 * np.exp(0.05 * rng.standard_normal()) + 6.0 * np.exp(-(step - 200) / 4) * (step >= 200)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lightning_diag import _plugins
-from lightning_diag._judge import chosen
-from lightning_diag._schedule import Schedule
+from lightning_diag._judge.judge import chosen
+from lightning_diag._pipeline.schedule import Schedule
 from lightning_diag.errors import ConfigurationError
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.monitors.activation import ActivationMonitor

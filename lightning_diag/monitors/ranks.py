@@ -9,9 +9,9 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, _get_default_store
 
-from lightning_diag._exchange import Exchange
 from lightning_diag._guard import Guard
-from lightning_diag._schedule import Schedule
+from lightning_diag._pipeline.schedule import Schedule
+from lightning_diag._ranks.exchange import Exchange
 
 AHEAD_STEPS = 16  # steps ahead at which several processes stop, or sample at another interval, at least
 

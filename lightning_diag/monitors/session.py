@@ -14,9 +14,9 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from lightning_diag._guard import Guard
-from lightning_diag._judge import Judge, chosen
-from lightning_diag._pipeline import Pipeline
-from lightning_diag._schedule import Schedule
+from lightning_diag._judge.judge import Judge, chosen
+from lightning_diag._pipeline.schedule import Schedule
+from lightning_diag._pipeline.step import Pipeline
 from lightning_diag._transfer import Transfer
 from lightning_diag.detectors.base import Detector
 from lightning_diag.finding import Finding, Severity

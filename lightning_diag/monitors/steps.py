@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from lightning_diag._device_clock import DeviceClock
-from lightning_diag._exchange import Exchange
-from lightning_diag._pipeline import Pipeline
+from lightning_diag._pipeline.step import Pipeline
+from lightning_diag._ranks.exchange import Exchange
 from lightning_diag.monitors import ranks
 from lightning_diag.monitors import trainer_view as view
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_diag._judge import Judge
+from lightning_diag._judge.judge import Judge
 from lightning_diag.detectors.base import Detector
 from lightning_diag.finding import Finding
 from lightning_diag.reading import Facts, Reading

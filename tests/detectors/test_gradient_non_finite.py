@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from lightning_diag._judge import Judge
+from lightning_diag._judge.judge import Judge
 from lightning_diag.detectors.gradient_non_finite import GradientNonFinite
 from lightning_diag.errors import ConfigurationError
 from lightning_diag.finding import Severity

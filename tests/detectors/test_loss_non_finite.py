@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lightning_diag._judge import Judge
+from lightning_diag._judge.judge import Judge
 from lightning_diag.detectors.loss_non_finite import LossNonFinite
 from lightning_diag.finding import Severity
 from tests.detectors.loss_stream import eat, known, noise, stream, told, watch

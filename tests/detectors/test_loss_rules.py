@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lightning_diag._judge import Judge
+from lightning_diag._judge.judge import Judge
 from lightning_diag.detectors.base import Detector
 from lightning_diag.detectors.fit_overfitting import FitOverfitting
 from lightning_diag.detectors.fit_too_good import FitTooGood

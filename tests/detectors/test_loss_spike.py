@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lightning_diag._judge import Judge
+from lightning_diag._judge.judge import Judge
 from lightning_diag.detectors.loss_spike import LossSpike
 from lightning_diag.finding import Severity
 from lightning_diag.reading import Facts, Reading

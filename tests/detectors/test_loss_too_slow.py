@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lightning_diag._judge import Judge
+from lightning_diag._judge.judge import Judge
 from lightning_diag.detectors import LossTooSlow
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lightning_diag._judge import Judge
+from lightning_diag._judge.judge import Judge
 from lightning_diag.detectors.sanity_input_ignored import SanityInputIgnored
 from lightning_diag.finding import Severity
 from lightning_diag.reading import Facts, Reading

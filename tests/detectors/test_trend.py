@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lightning_diag._judge import Judge
+from lightning_diag._judge.judge import Judge
 from lightning_diag.detectors._trend import Reference, TrendDetector, interval, one_objective, reference
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity

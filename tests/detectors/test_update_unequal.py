@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lightning_diag._judge import Judge
+from lightning_diag._judge.judge import Judge
 from lightning_diag.detectors.update_unequal import UpdateUnequal
 from lightning_diag.diagnosis import diagnose
 from lightning_diag.errors import ConfigurationError

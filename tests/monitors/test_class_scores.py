@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from lightning_diag import Diagnostics, Severity
-from lightning_diag._courier import Courier
+from lightning_diag._pipeline.courier import Courier
 from lightning_diag.reading import Facts
 from lightning_diag.record import load
 from tests.training import Classifier, fit

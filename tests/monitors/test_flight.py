@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from lightning_diag import Diagnostics, _schedule
+from lightning_diag import Diagnostics
+from lightning_diag._pipeline import schedule
 from lightning_diag.record import Flight, flights
 
 BAD = 150  # step
@@ -65,7 +66,7 @@ def test_the_batch_and_the_samples_of_a_bad_step(tmp_path: Path) -> None:
 
 
 def test_auto_samples_the_steps_after_it_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_schedule, "CLOSE_S", 100.0)  # a busy machine is slow
+    monkeypatch.setattr(schedule, "CLOSE_S", 100.0)  # a busy machine is slow
     sampled = [r.step for r in recorded(tmp_path, budget=1e-4).readings if "grad/norm" in r.values]
     assert set(range(BAD + 2, BAD + 18)) <= set(sampled)
 

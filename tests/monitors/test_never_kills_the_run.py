@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_diag import Diagnostics, GradientMonitor, MemorySink, Severity, StabilityMonitor
-from lightning_diag._judge import Judge
+from lightning_diag._judge.judge import Judge
 from lightning_diag._transfer import Transfer
 from lightning_diag.detectors import LossSpike
 from lightning_diag.probes.gradient import GradientProbe

@@ -191,9 +191,9 @@ def test_a_monitor_that_cannot_even_say_what_it_needs(
         "lightning_diag.monitors.trainer_view.scene",
         "lightning_diag.monitors.trainer_view.plan",
         "lightning_diag.monitors.trainer_view.metrics",
-        "lightning_diag._pipeline.Pipeline.finish",
-        "lightning_diag._pipeline.Pipeline.validation_end",
-        "lightning_diag._judge.Judge.state_dict",
+        "lightning_diag._pipeline.step.Pipeline.finish",
+        "lightning_diag._pipeline.step.Pipeline.validation_end",
+        "lightning_diag._judge.judge.Judge.state_dict",
     ],
 )
 @pytest.mark.parametrize("error", [RuntimeError, ValueError])

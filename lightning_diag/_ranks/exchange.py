@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic, sleep
 from typing import Any
 
-from lightning_diag._merge import Landed, merged
-from lightning_diag._wire import Flight, Store, decode, encode
+from lightning_diag._ranks.merge import Landed, merged
+from lightning_diag._ranks.wire import Flight, Store, decode, encode
 
 LAG = 64  # flights that one process may be behind another before it is left out: bounds memory and the wait
 FEW = 8  # processes that may be asked one by one at every look

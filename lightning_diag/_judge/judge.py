@@ -7,9 +7,9 @@ import fnmatch
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from lightning_diag._by_optimizer import ByOptimizer
-from lightning_diag._host_signals import HostSignals
-from lightning_diag._wakes import Wakes
+from lightning_diag._judge.by_optimizer import ByOptimizer
+from lightning_diag._judge.host_signals import HostSignals
+from lightning_diag._judge.wakes import Wakes
 from lightning_diag.detectors.base import Detector
 from lightning_diag.diagnosis import Coverage, Diagnosis, diagnose
 from lightning_diag.errors import ConfigurationError, NotMeasurable

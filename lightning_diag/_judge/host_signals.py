@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lightning_diag._by_optimizer import update_ratios
+from lightning_diag._judge.by_optimizer import update_ratios
 from lightning_diag.reading import NO_LOSSES, Facts, Reading
 from lightning_diag.streaming import LossHealth, LossTrace
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lightning_diag._merge import Landed
+from lightning_diag._ranks.merge import Landed
 
 _LENGTH = struct.Struct("<I")
 

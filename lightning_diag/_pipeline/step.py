@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from lightning_diag._courier import Courier
 from lightning_diag._guard import Guard
-from lightning_diag._judge import Judge
-from lightning_diag._plain import PlainStep
-from lightning_diag._roster import Roster, Whom
-from lightning_diag._samples import SampleIds
-from lightning_diag._schedule import Schedule
-from lightning_diag._teller import Teller
-from lightning_diag._tracer import Tracer
+from lightning_diag._judge.judge import Judge
+from lightning_diag._judge.teller import Teller
+from lightning_diag._pipeline.courier import Courier
+from lightning_diag._pipeline.plain import PlainStep
+from lightning_diag._pipeline.roster import Roster, Whom
+from lightning_diag._pipeline.samples import SampleIds
+from lightning_diag._pipeline.schedule import Schedule
+from lightning_diag._pipeline.tracer import Tracer
 from lightning_diag._transfer import Transfer, is_finite_now
 from lightning_diag.finding import Finding
 from lightning_diag.probes.base import Batch, Probe, Scene, Values

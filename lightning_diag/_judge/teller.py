@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
 
 from lightning_diag._guard import Guard
-from lightning_diag._judge import Judge
+from lightning_diag._judge.judge import Judge
 from lightning_diag.diagnosis import Coverage
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Facts, Reading

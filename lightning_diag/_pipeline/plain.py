@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from lightning_diag._courier import Courier
-from lightning_diag._roster import Roster
-from lightning_diag._samples import SampleIds
-from lightning_diag._schedule import Schedule
+from lightning_diag._pipeline.courier import Courier
+from lightning_diag._pipeline.roster import Roster
+from lightning_diag._pipeline.samples import SampleIds
+from lightning_diag._pipeline.schedule import Schedule
 from lightning_diag._transfer import Transfer
 from lightning_diag.probes.base import Scene
 from lightning_diag.probes.observer import Observer

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lightning_diag._merge import Landed
-from lightning_diag._roster import Roster
-from lightning_diag._teller import Teller
+from lightning_diag._judge.teller import Teller
+from lightning_diag._pipeline.roster import Roster
+from lightning_diag._ranks.merge import Landed
 from lightning_diag._transfer import Transfer
 from lightning_diag.observation import Observation
 from lightning_diag.packet import Packet
