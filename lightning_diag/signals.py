@@ -64,6 +64,9 @@ SIGNALS: dict[str, Signal] = _table(
     Signal("update/optimizer_ratio", "1", "optimizer", "host", (), "norm of each one's step over that of its weights"),
     Signal("optimizer/shared_loss", "0 or 1", None, "same", (), "of several: 1 where all step on the batch's one loss"),
     Signal("grad/carried_norm", "loss/weight", None, "norm", (), "norm of gradients there before the step's backward"),
+    Signal(
+        "grad/along", "loss", None, "same", (), "inner product of the gradient with the weights' change since a sample"
+    ),
     Signal("optimizer/weight_decay", "1", "group", "same", (), "weight decay of each parameter group"),
     Signal("grad/missing", "0 or 1", "parameter", "same", (), "1 where a trainable parameter has no gradient"),
     Signal("weight/parameter_norm", "weight", "parameter", "norm", (), "L2 norm per parameter, from a strided sample"),

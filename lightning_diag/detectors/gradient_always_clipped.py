@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
+from lightning_diag.detectors._ahead import EARLY, LEFT, Ahead
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._consequence import Consequence
 from lightning_diag.detectors._parameters import scale_free
@@ -18,8 +19,6 @@ from lightning_diag.streaming.sorted_window import SortedWindow
 
 Z = 1.96  # two-sided 95 %
 HALF = 0.5  # a learning rate decayed below this share of its peak slows a run down by itself
-EARLY = 0.3  # share of the plan after which steps that are large enough have left less of the loss than ...
-LEFT = (0.72, 0.95, 0.845)  # ... this: classes, numbers, language (see ``updates/too-small``)
 
 
 class GradientAlwaysClipped(Detector):
@@ -49,8 +48,8 @@ class GradientAlwaysClipped(Detector):
         the bound passes ``share`` (info). A warning when an optimizer that is not scale-free is used, ``shrink`` is
         passed and R > ``stuck`` after 2 % of the plan, or R > ``target`` and, going on as fast as so far, still is at
         the planned end, or R after 0.3 of the plan is above what healthy runs have left (classes: 0.72, numbers: 0.95,
-        language: 0.845). With Adam and its kin always info: a constant factor on all gradients changes none of its
-        steps.
+        language: 0.845), or the weights only go straight ahead (see ``updates/too-small``). With Adam and its kin
+        always info: a constant factor on all gradients changes none of its steps.
 
     False alarms:
         No warning in any of the 165 healthy and harmless trainings of ``benchmarks/results/gradient_rules.md``; info
@@ -108,6 +107,7 @@ class GradientAlwaysClipped(Detector):
 
     def _reset(self) -> None:
         self._run = Consequence()
+        self._ahead = Ahead()
         self._clipped = SortedWindow(self.window)
         self._norms = SortedWindow(self.window)
         self._shrinks = SortedWindow(self.window)
@@ -115,6 +115,7 @@ class GradientAlwaysClipped(Detector):
     def update(self, reading: Reading) -> Finding | None:
         """Judge how often steps are clipped."""
         self._run.see(reading)
+        self._ahead.see(reading)
         clipped, norm = reading.scalar("grad/clipped"), reading.scalar("grad/norm")
         if not (reading.facts.clip_val or clipped or any(self._clipped.sorted[-1:])):
             by_hand = "" if reading.facts.automatic_optimization else ", or done by hand before gradients can be seen"
@@ -141,7 +142,8 @@ class GradientAlwaysClipped(Detector):
         if run.stuck(self.stuck):
             return True
         slow = run.relative > self.target and run.projected(reading.facts) > self.target
-        slow = slow or ((reading.progress or 0.0) >= EARLY and run.relative > of_task(reading, *LEFT))
+        slow = slow or ((reading.progress or 0.0) >= EARLY and run.relative > of_task(reading, *LEFT)[0])
+        slow = slow or self._ahead.sign(reading, run.relative) is not None
         return run.known and slow and run.rates.decay > HALF
 
     def _finding(self, reading: Reading, bound: float) -> Finding:

@@ -7,12 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from lightning_diag.detectors._ahead import LATE, Ahead
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._consequence import AT_ONCE_STEPS, NOTHING, Consequence
 from lightning_diag.detectors._parameters import arrays, matrices
-from lightning_diag.detectors._trend import of_task, reference
-from lightning_diag.detectors._way import Way
-from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -23,15 +21,6 @@ SHRUNK = 1.0  # decades: with a steady learning rate steps shrink this much when
 PRETRAINED = 0.9  # R of the first ten losses below which a run goes on from what was learned before
 TINY = 0.5  # decades below the limit at which a run that has learned nothing is told after half the time
 USUAL = 1e-3  # update ratio of most healthy runs (CS231n)
-EARLY, LATE = 0.3, 0.6  # shares of the plan between which the way is judged
-LEAST_PLAN = 300  # steps of a plan that is judged by it: the first 90 of a healthy run may go straight ahead
-GROWN = 1.5  # growth of the weights from which a straight way means that they were thrown far out, or began at nothing
-# what is left of the loss at 0.3 and at half of the plan where steps are large enough: classes, numbers, language. The
-# slowest healthy runs of the development set had 0.62 and 0.46, 0.87 and 0.72, 0.82 and 0.75.
-LEFT = ((0.72, 0.4), (0.95, 0.86), (0.845, 0.77))
-# a regression has less left than its trivial guess suggests: from 0.4 of a plan of 500 steps on, where no healthy one
-# had a way straighter than 0.54, ``learned`` is the limit
-MIDDLE, TURNING_PLAN = 0.4, 500
 ADVICE = (
     "print the lr over 100 steps: does the scheduler step once per what it was written for, step or epoch?",
     "if raising it makes no difference, look at gradient_clip_val and weight decay next",
@@ -49,12 +38,14 @@ class UpdateTooSmall(Detector):
         ``u``: median over weight matrices of the update ratio (exact zeros left out: those are ``updates/frozen``),
         median over ``samples`` samples. ``R`` (``loss/relative``) at the planned end, going on as fast as on average
         so far or as over the last half, whichever is faster; without a plan, after 20 times the steps done.
+        ``q``: what the gradients foretold along the way gone (``grad/along``) over what the loss fell by, over a tenth
+        of the plan: 1 where the loss falls in a straight line, 0 where steps reach the bottom of the valley they cross.
         ``S``: distance of the weights from where they were first over the length of their way (the sum of all steps),
         median over weight matrices. Steps that are large enough overshoot and turn, so that ``S`` falls.
 
     Reads:
-        ``update/parameter_ratio weight/parameter_norm weight/distance lr`` where sampled, ``loss/relative`` beside
-        them.
+        ``update/parameter_ratio weight/parameter_norm weight/distance grad/along lr`` where sampled, ``loss/relative``
+        and the loss's curve beside them.
 
     Args:
         ratio_log10: log10 of the update ratio; higher = also learning rates less far off. Default -3.3 (half of the
@@ -67,6 +58,8 @@ class UpdateTooSmall(Detector):
         straight: S from which the way is straight; higher = quieter. Default 0.7: learning rates 10 times too low gave
             0.69 to 0.97 between 0.3 and half of the plan; healthy runs that had as much of their loss left had less
             (development set).
+        line: q, less two standard errors, from which the loss falls in a straight line; higher = quieter. Default 0.4:
+            see False alarms.
 
     Fires when:
         ``u`` is below its limit and R above ``learned`` after 2 % of the plan (60 to 1,000 steps, 200 without a plan;
@@ -77,7 +70,8 @@ class UpdateTooSmall(Detector):
         more and R above what healthy runs have left by then (classes: 0.72 falling to 0.4 at half of the plan, numbers:
         0.95 to 0.86, language: 0.845 to 0.77), until the way turns or the loss has fallen below that. In a
         regression R above ``learned`` is enough from 0.4 of a plan of 500 steps or more on: what guessing costs says
-        little of it.
+        little of it. The same, already from 0.15 of such a plan on, where q is surely above ``line`` (classes: R above
+        0.92, 0.75 at 0.3, 0.5 at half of the plan; numbers 0.7, 0.52, 0.45; language 0.94, 0.87, 0.78).
 
     False alarms:
         A warning in none of the 111 healthy and 2 of the 54 harmless trainings of
@@ -129,6 +123,7 @@ class UpdateTooSmall(Detector):
         learned: float = 0.2,
         nominal: float = 0.3,
         straight: float = 0.7,
+        line: float = 0.4,
     ) -> None:
         self.ratio_log10 = number("ratio_log10", ratio_log10, -12, 0)
         self.samples = whole("samples", samples, 3)
@@ -136,12 +131,13 @@ class UpdateTooSmall(Detector):
         self.learned = number("learned", learned, 0)
         self.nominal = number("nominal", nominal, 0, 1)
         self.straight = number("straight", straight, 0, 1)
+        self.line = number("line", line, 0, 1)
         super().__init__()
 
     def _reset(self) -> None:
         self._run = Consequence(sure=AT_ONCE_STEPS)
-        self._way = Way()
-        self._told = False  # of a straight way
+        self._ahead = Ahead(self.straight, self.line, self.learned)
+        self._told = False  # of a straight way or line
         self._decayed = False  # whether the learning rate ever was: after a restart the way tells of small steps, too
         self._ratios = SortedWindow(self.samples)
         self._largest = -math.inf  # median so far
@@ -150,7 +146,7 @@ class UpdateTooSmall(Detector):
         """Judge the size of this step."""
         run = self._run
         run.see(reading)
-        self._way.see(reading)
+        self._ahead.see(reading)
         (ratio,) = arrays(reading, "update/parameter_ratio")
         ratio = ratio[matrices(reading.facts)]
         ratio = ratio[np.isfinite(ratio) & (ratio > 0)]
@@ -169,44 +165,30 @@ class UpdateTooSmall(Detector):
             raise NotMeasurable("the loss is not measured, so nobody can say whether the steps are too small")
         if self._ratios.median() < self._largest - SHRUNK:
             raise NotMeasurable("steps were 10 times larger before: the gradient has shrunk, not the learning rate")
-        ahead = self._ahead(reading)
+        ahead = self._straight(reading)
         if ahead is not None or self._ratios.median() >= self.ratio_log10 or run.relative < self.learned:
             return ahead
         return self._finding(reading)
 
-    def _ahead(self, reading: Reading) -> Finding | None:
-        """Judge how straight the way was so far, and what of the loss is left."""
-        progress, unit, way = reading.progress, reference(reading), self._way
-        planned = reading.facts.planned_steps or 0
-        if planned < LEAST_PLAN or unit is None or not unit.known or self._decayed:
+    def _straight(self, reading: Reading) -> Finding | None:
+        """Judge whether the weights only go straight ahead."""
+        progress, rates = reading.progress or 0.0, self._run.rates
+        if self._decayed or self._pretrained or (progress > LATE and not self._told):
             return None
-        if progress is None or progress < EARLY or (progress > LATE and not self._told):
-            return None
-        early, half = of_task(reading, *LEFT)
-        limit = half + max(0.5 - progress, 0.0) / (0.5 - EARLY) * (early - half)
-        if reading.facts.task == "regression" and progress >= MIDDLE and planned >= TURNING_PLAN:
-            limit = self.learned
-        left = unit.relative(self._run.relative * unit.chance)
-        if not (way.straight > self.straight and way.grown < GROWN and left > limit) or self._pretrained:
+        sign = self._ahead.sign(reading, self._run.relative)
+        if sign is None:
             return None
         self._told = True  # what was told holds until the way turns or the loss has fallen
-        rate = self._run.rates.last
+        factor = max(2.0, round(sign.longer))
         return self.found(
             reading,
             Severity.WARNING,
-            f"The weights have gone straight ahead since the start: their distance from it is {percent(way.straight)} "
-            f"of the way they went (median over weight matrices, limit {percent(self.straight)}), so no step was large "
-            f"enough to overshoot, and at {percent(progress)} of the plan {percent(left)} of the loss is left (limit "
-            f"{percent(limit)}).",
-            evidence={
-                "value": way.straight,
-                "limit": self.straight,
-                "update_ratio": 10 ** self._ratios.median(),
-                "relative_loss": left,
-                "relative_limit": limit,
-                "lr": rate,
-            },
-            advice=(f"repeat the first tenth with {_rate(rate, 3.0)}: if the loss falls faster, that was it", *ADVICE),
+            sign.text,
+            evidence={**sign.evidence, "update_ratio": 10 ** self._ratios.median(), "lr": rates.last},
+            advice=(
+                f"repeat the first tenth with {_rate(rates.last, factor)}: if the loss falls faster, that was it",
+                *ADVICE,
+            ),
         )
 
     @property

@@ -6,6 +6,7 @@ from lightning_diag import detectors
 from lightning_diag.monitors.base import Monitor
 from lightning_diag.monitors.session import Parts
 from lightning_diag.probes.accuracy import AccuracyProbe
+from lightning_diag.probes.along import AlongProbe
 from lightning_diag.probes.chance import ChanceProbe
 from lightning_diag.probes.gradient import GradientProbe
 from lightning_diag.probes.loss import LossProbe
@@ -39,6 +40,7 @@ class GradientMonitor(Monitor):
                 (name, GradientProbe()),
                 (name, StartProbe()),
                 (name, PrecisionProbe()),
+                (name, AlongProbe()),
                 (name, ScalerProbe()),
             ],
             detectors=[

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 ELEMENTS = 1024  # relative standard error of a root mean square of Gaussian values: sqrt(1 / (2 n)) = 2.2 %
+BESIDE = -1  # slot of other tensors' samples
 
 
 def strided_view(tensor: Tensor, elements: int = ELEMENTS, offset: int = 0) -> Tensor:
@@ -43,16 +44,19 @@ class Samples:
 
     Args:
         tensors: P tensors on one device.
+        elements: most elements of each.
     """
 
-    def __init__(self, tensors: Sequence[Tensor]) -> None:
+    def __init__(self, tensors: Sequence[Tensor], elements: int = ELEMENTS) -> None:
+        self._elements = elements
         self._tensors = list(tensors)
         self._pointers: list[int] = []
         self._views: list[Tensor] = []
+        self._places: list[_Place] = []
         self._pieces: list[Tensor] = []
         self._buffers: dict[int, tuple[Tensor, list[Tensor]]] = {}
-        self.sizes = [_element_view(t).numel() for t in self._tensors]
-        self.width = max(1, *self.sizes)
+        self.sizes = [_element_view(t, elements).numel() for t in self._tensors]
+        self.width = max([1, *self.sizes])
 
     def hold(self, tensors: Sequence[Tensor]) -> None:
         """Look at other tensors of the same shapes from now on."""
@@ -72,13 +76,35 @@ class Samples:
         _copy(rows, self._views)
         return buffer
 
+    def beside(self, others: Sequence[Tensor | None]) -> Tensor:
+        """Return the same elements of P other tensors, their gradients; zeros where there is none or a sparse one.
+
+        On the CPU the memory returned is used again by the next call.
+        """
+        views = [place.of(other) for place, other in zip(self._places, others, strict=True)]
+        if self._tensors[0].device.type != "cpu":
+            zeros = self._tensors[0].new_zeros(self.width)
+            pieces = [
+                piece
+                for view in views
+                for piece in ((zeros,) if view is None else (view, zeros[: self.width - len(view)]))
+            ]
+            return torch.cat([piece.to(zeros.dtype) for piece in pieces]).view(-1, self.width).float()
+        buffer, rows = self._buffers.get(BESIDE) or self._buffer(BESIDE)
+        there = [(row, view) for row, view in zip(rows, views, strict=True) if view is not None]
+        if len(there) < len(rows):
+            buffer.zero_()
+        _copy([row for row, _ in there], [view for _, view in there])
+        return buffer
+
     def blow_up(self, device: torch.device) -> Tensor:
         """Return the factors from a row's norm to an estimate of the whole tensor's, shape ``(P,)``."""
         factors = [sqrt(t.numel() / max(1, n)) for t, n in zip(self._tensors, self.sizes, strict=True)]
         return torch.tensor(factors, device=device, dtype=torch.float32)
 
     def _remake(self, pointers: list[int]) -> None:
-        self._views = [_element_view(t) for t in self._tensors]
+        self._views = [_element_view(t, self._elements) for t in self._tensors]
+        self._places = [_Place(t, view, self._elements) for t, view in zip(self._tensors, self._views, strict=True)]
         zeros = self._views[0].new_zeros(self.width)
         self._pieces = [piece for view in self._views for piece in (view, zeros[: self.width - view.numel()])]
         # a sample that is a copy sees no later change, so it isn't kept
@@ -90,6 +116,25 @@ class Samples:
         return made
 
 
+class _Place:
+    """Where a tensor's sample lies, so that another tensor of its layout can be sampled at the same elements."""
+
+    def __init__(self, tensor: Tensor, view: Tensor, elements: int) -> None:
+        self._tensor, self._elements = tensor, elements
+        self._stride = tensor.stride()
+        self._in_place = _dense(tensor) and not tensor.is_complex()
+        self._at = view.shape, view.stride(), view.storage_offset() - tensor.storage_offset()
+
+    def of(self, other: Tensor | None) -> Tensor | None:
+        """Return the other's sample; None where it is none or sparse."""
+        if other is None or other.layout is not torch.strided:
+            return None
+        if self._in_place and other.stride() == self._stride:
+            shape, stride, offset = self._at
+            return other.as_strided(shape, stride, other.storage_offset() + offset)
+        return _element_view(torch.empty_like(self._tensor).copy_(other.detach()), self._elements)
+
+
 def _copy(targets: list[Tensor], sources: list[Tensor]) -> None:
     foreach = getattr(torch, "_foreach_copy_", None)
     if foreach is not None:
@@ -99,9 +144,9 @@ def _copy(targets: list[Tensor], sources: list[Tensor]) -> None:
         target.copy_(source)
 
 
-def _element_view(tensor: Tensor) -> Tensor:
+def _element_view(tensor: Tensor, elements: int) -> Tensor:
     tensor = tensor.detach()
-    return strided_view(torch.view_as_real(tensor) if tensor.is_complex() else tensor)
+    return strided_view(torch.view_as_real(tensor) if tensor.is_complex() else tensor, elements)
 
 
 def _dense(tensor: Tensor) -> bool:
