@@ -53,8 +53,8 @@ class Line:
     @property
     def longer(self) -> float:
         """By how much longer steps would be the best along this way: ``1 / x``, 10 at most."""
-        x = 2 * (1 - self.straight) / (2 - self.straight) if self.straight < 1 else 0.0
-        return min(10.0, 1 / x) if x > 0 else 10.0
+        q = min(self.straight, 1.0)
+        return min(10.0, (2 - q) / (2 * (1 - q))) if q < 1 else 10.0
 
     def see(self, reading: Reading) -> None:
         """Take in a sampled step; one without the signal, or without a loss, changes nothing."""

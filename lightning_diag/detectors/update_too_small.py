@@ -71,7 +71,7 @@ class UpdateTooSmall(Detector):
         0.95 to 0.86, language: 0.845 to 0.77), until the way turns or the loss has fallen below that. In a
         regression R above ``learned`` is enough from 0.4 of a plan of 500 steps or more on: what guessing costs says
         little of it. The same, already from 0.15 of such a plan on, where q is surely above ``line`` (classes: R above
-        0.92, 0.75 at 0.3, 0.5 at half of the plan; numbers 0.7, 0.52, 0.45; language 0.94, 0.87, 0.78).
+        0.92, 0.75 at 0.3, 0.5 at half of the plan; numbers 0.9, 0.55, 0.45; language 0.97, 0.88, 0.78).
 
     False alarms:
         A warning in none of the 111 healthy and 2 of the 54 harmless trainings of

@@ -137,7 +137,7 @@ class _Place:
 
 def _copy(targets: list[Tensor], sources: list[Tensor]) -> None:
     foreach = getattr(torch, "_foreach_copy_", None)
-    if foreach is not None:
+    if foreach is not None and targets:
         foreach(targets, sources)
         return
     for target, source in zip(targets, sources, strict=True):

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from lightning_diag.detectors.update_too_small import UpdateTooSmall
-from lightning_diag.errors import ConfigurationError
-from lightning_diag.finding import Severity
+from lightning_diag.errors import ConfigurationError, NotMeasurable
+from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Facts
+from lightning_diag.streaming import LossTrace
 from tests.detectors.parameter_stream import Make, Values, assert_resumes, facts, findings, first, run, stream, values
 
 
@@ -224,3 +225,66 @@ def test_a_straight_way_in_a_regression(straight: float, relative: float, planne
 
 def test_a_straight_way_resumes() -> None:
     assert_resumes(UpdateTooSmall, stream(ahead(), range(1, 301, 3), CLASSES))
+
+
+def falling(share: float = 0.9, relative: float = 0.97, pace: float = 1e-4) -> Make:
+    """The loss falls by ``pace`` of chance a step; the gradients foretell ``share`` of that."""
+
+    def make(step: int, rng: np.random.Generator) -> Values:
+        r = relative - pace * step if step > 12 else 1.0
+        made = values(rng, r, lr=np.array([0.1]))
+        made["loss/train"] = np.float64(2.3 * r)
+        made["update/parameter_ratio"] = np.full(6, 1e-2)
+        if step > 1:
+            made["grad/along"] = np.float64(-share * 2.3 * pace * (1 + 0.1 * rng.normal()))
+        return made
+
+    return make
+
+
+def judged(make: Make, known: Facts = CLASSES, steps: int = 300) -> list[Finding]:
+    curve, detector, out = LossTrace(), UpdateTooSmall(), []
+    for reading in stream(make, range(1, steps + 1), known):
+        curve.push(float(reading.values["loss/train"]))
+        try:
+            found = detector.update(dataclasses.replace(reading, curve=curve))
+        except NotMeasurable:
+            continue
+        if found is not None:
+            out.append(found)
+    return out
+
+
+def test_a_loss_that_falls_along_a_line_is_a_warning_from_0_15_of_the_plan_on() -> None:
+    found = judged(falling())
+    assert (found[0].severity, found[0].last_step) == (Severity.WARNING, 60)  # patience; 0.15 of 300 is 45
+    assert judged(falling(), facts(planned_steps=600, task="classification", num_classes=10))[0].last_step == 90
+    assert "gradients foretold 89 % of its fall along the way just gone (surely 87 %, limit 40 %" in found[0].message
+    assert found[0].evidence["limit"] == 0.4 and found[0].evidence["foretold"] == pytest.approx(0.9, abs=0.03)
+    assert found[0].advice[0].startswith("repeat the first tenth with lr=0.5 (5 times the learning rate)")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        falling(share=0.3),  # steps are nearly large enough
+        falling(share=-3.0),  # noise moves the weights
+        falling(relative=0.6, pace=1e-3),  # it has learned
+        lambda step, rng: {k: v for k, v in falling()(step, rng).items() if k != "grad/along"},  # an old record
+        lambda step, rng: falling(relative=0.85)(step + 12, rng),  # a fine-tuning
+    ],
+)
+def test_quiet_where_the_loss_does_not_fall_along_a_line(make: Make) -> None:
+    assert judged(make) == []
+
+
+def test_what_may_be_left_along_a_line_depends_on_the_task_and_falls() -> None:
+    def since(relative: float, task: str) -> int | None:
+        found = judged(falling(relative=relative), dataclasses.replace(CLASSES, task=task))
+        return found[0].last_step if found else None
+
+    assert since(0.8, "classification") == 79  # 0.92 falls to 0.75 at step 90, to 0.5 at 150
+    assert since(0.6, "classification") == 130
+    assert since(0.6, "regression") == 85
+    assert since(0.8, "language-model") == 147
+    assert since(0.4, "regression") is None

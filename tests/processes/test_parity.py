@@ -30,6 +30,7 @@ ALONE = (
     "data/near_",
     "weight/kurtosis",
     "weight/called",
+    "grad/along",
     "grad/zero_frac",
     "grad/quantized_frac",
     "update/lost_frac",
