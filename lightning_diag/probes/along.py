@@ -27,6 +27,7 @@ class AlongProbe(Probe):
     """
 
     signals = ("grad/along",)
+    kept = ("_before",)
 
     def attach(self, scene: Scene) -> dict[str, str]:
         self._scene = scene
@@ -62,7 +63,7 @@ class AlongProbe(Probe):
         with torch.no_grad():
             self._slot = 1 - self._slot  # the memory of the sample before isn't written to
             before, self._before = self._before, self._samples.rows(self._slot)
-            if before is None:
+            if before is None or before.shape != self._before.shape:  # of another network's checkpoint
                 return
             gone = self._before - before
             product: Tensor = (

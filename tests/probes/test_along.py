@@ -120,3 +120,24 @@ def test_gradients_are_read_at_the_elements_of_the_weights(layout: torch.memory_
     assert torch.equal(samples.beside(grads), rows)
     assert not samples.beside([None, *grads[1:]])[0].any()
     assert torch.equal(samples.beside([None, *grads[1:]])[1:], rows[1:])
+
+
+def test_a_resumed_run_goes_on_from_the_last_sample() -> None:
+    def samples(resume_at: int) -> list[float | None]:
+        net = network()
+        optimizer, probe, out = torch.optim.Adam(net.parameters(), 0.01), AlongProbe(), []
+        probe.attach(Scene(net, [optimizer], Facts()))
+        for step in range(6):
+            if step == resume_at:
+                state, probe = probe.state_dict(), AlongProbe()
+                probe.attach(Scene(net, [optimizer], Facts()))
+                probe.load_state_dict(state, torch.device("cpu"))
+            optimizer.zero_grad()
+            loss_of(net, step).backward()
+            probe.before_update(0)
+            out.append(product(probe))
+            optimizer.step()
+        return out
+
+    assert samples(3) == samples(-1)
+    assert samples(-1)[0] is None and None not in samples(-1)[1:]
