@@ -11,6 +11,7 @@ from lightning_diag.streaming.state import restore, snapshot
 
 SHARE, LEAST_STEPS = 0.1, 40  # of the plan, and steps at least, that are looked at
 FEW = 8  # samples that say something, and that the window is stretched for, up to ...
+APART = 3.0  # steps between samples at least, on average: a single step goes along a line in health, too
 STRETCHED = 0.25  # ... this share of the steps done
 MOST = 256  # samples kept: neighbours are joined beyond
 ERRORS = 2.0  # standard errors that an estimate is lowered by
@@ -71,7 +72,7 @@ class Line:
         chosen = self._window(reading)
         steps = sum(s[1] for s in chosen)
         line = reading.curve.trend(int(steps))
-        if len(chosen) < FEW or not math.isfinite(line.se):
+        if len(chosen) < FEW or steps < APART * len(chosen) or not math.isfinite(line.se):
             return
         foretold = sum(s[2] for s in chosen)
         pace = foretold / steps

@@ -19,6 +19,7 @@ from lightning_diag.streaming.sorted_window import SortedWindow
 
 SHRUNK = 1.0  # decades: with a steady learning rate steps shrink this much when layers die or the run has converged
 PRETRAINED = 0.9  # R of the first ten losses below which a run goes on from what was learned before
+FAR_OUT = 1.5  # the same above which it started with far too large weights
 TINY = 0.5  # decades below the limit at which a run that has learned nothing is told after half the time
 USUAL = 1e-3  # update ratio of most healthy runs (CS231n)
 ADVICE = (
@@ -71,7 +72,7 @@ class UpdateTooSmall(Detector):
         0.95 to 0.86, language: 0.845 to 0.77), until the way turns or the loss has fallen below that. In a
         regression R above ``learned`` is enough from 0.4 of a plan of 500 steps or more on: what guessing costs says
         little of it. The same, already from 0.15 of such a plan on, where q is surely above ``line`` (classes: R above
-        0.92, 0.75 at 0.3, 0.5 at half of the plan; numbers 0.9, 0.55, 0.45; language 0.97, 0.88, 0.78).
+        0.97, 0.82 at 0.3, 0.55 at half of the plan; numbers 0.9, 0.55, 0.45; language 0.97, 0.88, 0.78).
 
     False alarms:
         A warning in none of the 111 healthy and 2 of the 54 harmless trainings of
@@ -173,7 +174,7 @@ class UpdateTooSmall(Detector):
     def _straight(self, reading: Reading) -> Finding | None:
         """Judge whether the weights only go straight ahead."""
         progress, rates = reading.progress or 0.0, self._run.rates
-        if self._decayed or self._pretrained or (progress > LATE and not self._told):
+        if self._decayed or self._pretrained or self._far_out or (progress > LATE and not self._told):
             return None
         sign = self._ahead.sign(reading, self._run.relative)
         if sign is None:
@@ -190,6 +191,11 @@ class UpdateTooSmall(Detector):
                 *ADVICE,
             ),
         )
+
+    @property
+    def _far_out(self) -> bool:
+        """Whether the run started far above chance: its way down is long because of its weights (loss/bad-start)."""
+        return bool(self._run.trail) and self._run.trail[0][1] > FAR_OUT
 
     @property
     def _pretrained(self) -> bool:
