@@ -19,7 +19,7 @@ from lightning_diag.streaming.sorted_window import SortedWindow
 
 SHRUNK = 1.0  # decades: with a steady learning rate steps shrink this much when layers die or the run has converged
 PRETRAINED = 0.9  # R of the first ten losses below which a run goes on from what was learned before
-FAR_OUT = 1.5  # the same above which it started with far too large weights
+FAR_OUT = 3.0  # the same above which it started with far too large weights (``bad`` of loss/bad-start)
 TINY = 0.5  # decades below the limit at which a run that has learned nothing is told after half the time
 USUAL = 1e-3  # update ratio of most healthy runs (CS231n)
 ADVICE = (
@@ -84,6 +84,12 @@ class UpdateTooSmall(Detector):
         fine-tuning that starts well below chance. Where chance isn't known it stays info: a fine-tuning that hardly
         gains can't be told from a stuck run. Non-finite ratios are left out.
 
+        The line was looked at in 535 healthy and 37 harmless trainings of the fault zoo (one seed of every healthy way
+        to train; sampled every fifth step): above its limits in none, and in 130 of the 262 harmful ones with learning
+        rates too low, SGD clipped too tightly or first weights off, half of them by 0.15 of the plan. Asked for
+        are samples 3 steps or more apart: a single step goes along a line in health, too. Never where the first losses
+        were beyond 3 times chance, which is ``loss/bad-start``.
+
     Cost:
         30 µs a reading of 1,000 parameters.
 
@@ -105,7 +111,8 @@ class UpdateTooSmall(Detector):
 
     References:
         Karpathy, CS231n notes, ratio of updates to weights (about 1e-3); Bengio, Practical recommendations for
-        gradient-based training of deep architectures, 2012 (arXiv:1206.5533); Zhang et al., AUTOTRAINER, ICSE 2021,
+        gradient-based training of deep architectures, 2012 (arXiv:1206.5533); Mahsereci and Hennig, Probabilistic line
+        searches, JMLR 2017; Schneider et al., Cockpit, NeurIPS 2021; Zhang et al., AUTOTRAINER, ICSE 2021,
         slow convergence.
     """
 

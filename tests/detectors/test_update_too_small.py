@@ -258,10 +258,12 @@ def judged(make: Make, known: Facts = CLASSES, steps: int = 300) -> list[Finding
 def test_a_loss_that_falls_along_a_line_is_a_warning_from_0_15_of_the_plan_on() -> None:
     found = judged(falling())
     assert (found[0].severity, found[0].last_step) == (Severity.WARNING, 60)  # patience; 0.15 of 300 is 45
-    assert judged(falling(), facts(planned_steps=600, task="classification", num_classes=10))[0].last_step == 96  # 0.15 is 90
-    assert "gradients foretold 89 % of its fall along the way just gone (surely 87 %, limit 40 %" in found[0].message
+    assert (
+        judged(falling(), facts(planned_steps=600, task="classification", num_classes=10))[0].last_step == 96
+    )  # 0.15 is 90
+    assert "gradients foretold 91 % of its fall along the way just gone (surely 82 %, limit 40 %" in found[0].message
     assert found[0].evidence["limit"] == 0.4 and found[0].evidence["foretold"] == pytest.approx(0.9, abs=0.03)
-    assert found[0].advice[0].startswith("repeat the first tenth with lr=0.5 (5 times the learning rate)")
+    assert found[0].advice[0].startswith("repeat the first tenth with lr=0.6 (6 times the learning rate)")
 
 
 @pytest.mark.parametrize(
@@ -270,7 +272,7 @@ def test_a_loss_that_falls_along_a_line_is_a_warning_from_0_15_of_the_plan_on() 
         falling(share=0.3),  # steps are nearly large enough
         falling(share=-3.0),  # noise moves the weights
         falling(relative=0.6, pace=1e-3),  # it has learned
-        lambda step, rng: falling()(step, rng) | ({"loss/relative": np.float64(3.0)} if step < 15 else {}),  # bad start
+        lambda step, rng: falling()(step, rng) | ({"loss/relative": np.float64(4.0)} if step < 15 else {}),  # bad start
         lambda step, rng: {k: v for k, v in falling()(step, rng).items() if k != "grad/along"},  # an old record
         lambda step, rng: falling(relative=0.85)(step + 12, rng),  # a fine-tuning
     ],
@@ -285,7 +287,7 @@ def test_what_may_be_left_along_a_line_depends_on_the_task_and_falls() -> None:
         return found[0].last_step if found else None
 
     assert since(0.8, "classification") == 97  # 0.97 falls to 0.82 at step 90, to 0.55 at 150
-    assert since(0.6, "classification") == 147
+    assert since(0.6, "classification") == 143
     assert since(0.6, "regression") == 85
     assert since(0.8, "language-model") == 147
     assert since(0.4, "regression") is None
