@@ -12,11 +12,12 @@ from tests.detectors.class_stream import judged
 
 def run(
     relative: float, *, dropout: float = 0.0, decay: float = 0.0, ratio: float = 1e-2,
-    optimizers: tuple[str, ...] = ("AdamW",), **extra: Any,
+    optimizers: tuple[str, ...] = ("AdamW",), task: str | None = None, epoch: int | None = None, **extra: Any,
 ) -> list[Finding]:  # fmt: skip
     facts = Facts(
-        planned_steps=500, chance_loss=2.3, dropout=dropout, parameter_kind=("matrix", "vector"), optimizers=optimizers
-    )
+        planned_steps=500, chance_loss=2.3, dropout=dropout, parameter_kind=("matrix", "vector"), optimizers=optimizers,
+        task=task, steps_per_epoch=epoch,
+    )  # fmt: skip
     readings = [
         Reading(step, 0, {
             "loss/relative": np.float64(relative), "lr": np.array([1e-3]), "optimizer/weight_decay": np.array([decay]),
@@ -77,3 +78,16 @@ def test_weights_that_forget_and_have_shrunk_do_not_overfit() -> None:
     assert left(0.6)[0].step == 100
     assert not left(0.7)  # the gap may be overfitting
     assert not left(0.6, decay=6.0)  # 167 steps
+
+
+def test_a_language_model_that_hardly_repeats_its_data_needs_no_strong_dropout() -> None:
+    language = {"task": "language-model", "dropout": 0.5}
+    found = run(0.65, epoch=125, **language)[0]  # 4 passes
+    assert found.step == 150
+    assert "drops up to 50 % of its units (limit 40 % for a plan of 4 passes" in found.message
+    assert not run(0.65, epoch=124, **language)
+    assert not run(0.65, **language)  # nobody knows how often
+    assert not run(0.55, epoch=500, **language)
+    assert not run(0.65, epoch=500, task="language-model", dropout=0.2)
+    assert not run(0.65, epoch=500, task="classification", dropout=0.5)
+    assert not run(0.65, epoch=500, task="language-model", decay=5.5, ratio=1e-2)  # of decay 0.7 is asked still
