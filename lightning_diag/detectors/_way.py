@@ -37,6 +37,7 @@ class Way:
 
     def _reset(self) -> None:
         self.straight = math.nan  # distance over length, median over weight matrices
+        self.straightest = math.nan  # the same of the one whose way is the straightest
         self.grown = math.nan  # their norm over that at first, the same
         self._step = -1
         self._first = np.zeros(0)  # norm of each weight matrix at first
@@ -58,7 +59,8 @@ class Way:
             self._length = self._length + (reading.step - self._step) * (step + self._last) / 2
             moved = (self._length > 0) & (self._first > 0)
             if moved.any():
-                self.straight = float(np.median(distance[moved] / self._length[moved]))
+                straight = distance[moved] / self._length[moved]
+                self.straight, self.straightest = float(np.median(straight)), float(np.max(straight))
                 self.grown = float(np.median(weight[moved] / self._first[moved]))
         self._step, self._last = reading.step, step
 

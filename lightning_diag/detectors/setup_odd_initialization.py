@@ -12,6 +12,7 @@ from lightning_diag.detectors._arguments import number
 from lightning_diag.detectors._consequence import AT_ONCE_STEPS, Consequence
 from lightning_diag.detectors._parameters import named
 from lightning_diag.detectors._trend import of_task, reference
+from lightning_diag.detectors._way import Way
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -23,8 +24,11 @@ ALIKE = 0.5  # share of the matrices
 SLOW = 0.15  # share of the plan after which healthy runs have left chance
 # shares of a plan of 300 steps between which what is left of the loss tells that the weights were far too small, which
 # is below a quarter of ``low`` (SIREN's are a third): classes (harmless: 0.69), numbers, language (harmless: 0.85)
-BEHIND, OVER, LEAST_PLAN, FAR = 0.27, 0.6, 300, 0.25
+BEHIND, GROWN_BY, OVER, LEAST_PLAN, FAR = 0.27, 0.3, 0.6, 300, 0.25
 LEFT = (0.75, 0.3, math.inf)
+# small weights that have grown so many times (harmless: 3.8), where no matrix goes so straight any more (harmless:
+# 0.87), cost a good part of the plan where R was above the last of these at this share of it: in a long plan it isn't
+GROWN, TURNED, START, AT_START = 4.5, 0.85, 0.05, (0.85, 0.25, 0.85)
 
 
 class SetupOddInitialization(Detector):
@@ -40,7 +44,8 @@ class SetupOddInitialization(Detector):
         and stay one unit, however many they are.
 
     Reads:
-        ``weight/parameter_norm weight/kurtosis`` once, ``loss/relative`` and ``lr`` after it.
+        ``weight/parameter_norm weight/kurtosis`` once; after it ``loss/relative lr`` and how the weights move:
+        ``weight/parameter_norm weight/distance update/parameter_ratio``.
 
     Args:
         low: smallest usual gain. Default 0.15.
@@ -55,8 +60,11 @@ class SetupOddInitialization(Detector):
         large and it fell nowhere) with the learning rate up, where chance is known. Below ``small`` nothing is said at
         first, and a warning when the loss still stands there after 0.15 of the plan. Below a quarter of ``low`` also a
         warning when between 0.27 and 0.6 of a plan of 300 steps or more R is above 0.75 (classes) or 0.3 (numbers):
-        weights that have to grow first lose a good part of the plan. A warning at once where there are two such
-        matrices or more and the weights are equal within at least half of them, or all 0 in all.
+        weights that have to grow first lose a good part of the plan. And below ``low`` a warning when by 0.3 of such a
+        plan the weights have grown 4.5 times (median over weight matrices) and turned (no matrix is further from its
+        start than 0.85 of the way it went) and R was above 0.85 (numbers: 0.25) at 0.05 of the plan: then it is known
+        that they were too small, and that finding this out took more than the start. A warning at once where there are
+        two such matrices or more and the weights are equal within at least half of them, or all 0 in all.
 
     False alarms:
         On the development set of the fault zoo the note came in none of 128 healthy and 1 of 93 benign runs, the
@@ -99,11 +107,14 @@ class SetupOddInitialization(Detector):
         self._odd: dict[str, Any] = {}  # the note, as it was said
         self._small: dict[str, Any] = {}  # a note that was not said: weights smaller than most
         self._run = Consequence(sure=AT_ONCE_STEPS)
+        self._way = Way()
+        self._start = math.nan  # R at 0.05 of the plan, unless the learning rate was warming up
 
     def update(self, reading: Reading) -> Finding | None:
         """Judge the first weights, then what becomes of a run that has odd ones."""
         self._run.see(reading)
         if not self._looked:
+            self._way.see(reading)
             return self._look(reading)
         if self._small and (reading.progress or 0.0) >= SLOW and self._run.ripe:
             self._odd, self._small = (self._small if self._run.known and self._run.stuck(self.stuck) else {}), {}
@@ -111,15 +122,14 @@ class SetupOddInitialization(Detector):
             return None
         note = Finding.from_dict(self._odd)
         run = self._run
+        self._way.see(reading)
         gain = float(note.evidence["value"])
         large = gain > self.high  # small weights grow: such a run gets its time
         stuck = run.stuck(self.stuck) and (large or run.ripe)
-        if (
-            note.severity == Severity.INFO
-            and run.known
-            and (stuck or (gain < FAR * self.low and self._behind(reading)))
-        ):
-            more = f" After {run.watched} steps the loss stands at {run.relative:.3g} times chance."
+        behind, grew = gain < FAR * self.low and self._behind(reading), gain < self.low and self._grew(reading)
+        if note.severity == Severity.INFO and run.known and (stuck or behind or grew):
+            more = f" After {run.watched} steps the loss stands at {run.relative:.3g} times chance"
+            more += f", and the weights have grown {self._way.grown:.3g} times." if grew else "."
             note = dataclasses.replace(note, severity=Severity.WARNING, message=note.message + more)
             self._odd = note.to_dict()
         return dataclasses.replace(note, step=reading.step, epoch=reading.epoch)
@@ -131,6 +141,16 @@ class SetupOddInitialization(Detector):
             return False
         left = unit.relative(self._run.relative * unit.chance)
         return BEHIND <= progress <= OVER and left > of_task(reading, *LEFT)
+
+    def _grew(self, reading: Reading) -> bool:
+        """Whether the weights had to grow first, and it took a good part of the plan."""
+        unit, progress, run = reference(reading), reading.progress, self._run
+        if unit is None or progress is None or (reading.facts.planned_steps or 0) < LEAST_PLAN or progress > GROWN_BY:
+            return False
+        if progress <= START and not run.warming_up:
+            self._start = unit.relative(run.relative * unit.chance)
+        turned = self._way.grown > GROWN and self._way.straightest < TURNED
+        return turned and run.ripe and progress > START and self._start > of_task(reading, *AT_START)
 
     def _look(self, reading: Reading) -> Finding | None:
         norms, facts = reading.vector("weight/parameter_norm"), reading.facts

@@ -123,3 +123,42 @@ def test_small_weights_that_cost_a_good_part_of_the_plan_make_it_a_warning() -> 
     assert left(0.31, planned_steps=290) == [Severity.INFO]  # hardly any steps
     assert left(0.31, chance=None) == [Severity.INFO]
     assert left(0.31, factor=0.1) == [Severity.INFO]  # not so small
+
+
+def grown(
+    times: float = 6.0, bends: float = 0.5, start: float = 0.95, factor: float = 0.1, **more: object
+) -> list[tuple[int, str]]:
+    """Steps and severities of a network whose small weights grow over 150 steps, R at ``start`` until step 60."""
+    torch.manual_seed(0)
+    net, detector = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)), SetupOddInitialization()
+    with torch.no_grad():
+        for p in net.parameters():
+            p.mul_(factor)
+    begin = first(net)
+    facts = begin.facts.merged({"planned_steps": 1000, "chance_loss": 2.3, "task": "language-model", **more})
+    norms, said = begin.values["weight/parameter_norm"], []
+    for step in range(1, 401):
+        size = 1 + (times - 1) * min(step - 1, 150) / 150
+        pace = (times - 1) / 150 / bends * (step <= 150)  # of the way, which is longer than the distance
+        values = {
+            **(begin.values if step == 1 else {}), "weight/parameter_norm": norms * size, "lr": np.array([0.1]),
+            "weight/distance": norms * (size - 1), "update/parameter_ratio": np.full(len(norms), pace / size),
+            "loss/relative": np.float64(start if step < 60 else 0.7 * start),
+        }  # fmt: skip
+        found = detector.update(Reading(step, 0, values, facts))
+        if found is not None and str(found.severity) not in [name for _, name in said]:
+            said.append((step, str(found.severity)))
+    return said
+
+
+def test_small_weights_that_had_to_grow_first_are_a_warning() -> None:
+    assert grown() == [(1, "info"), (107, "warning")]  # 4.5 times
+    noted = [(1, "info")]
+    assert grown(times=4.4) == noted
+    assert grown(bends=0.9) == noted  # straight ahead: still growing
+    assert grown(start=0.8) == noted  # it left chance at once
+    assert grown(start=0.3, task="regression") != noted
+    assert grown(planned_steps=290) == grown(planned_steps=300_000) == noted
+    assert grown(planned_steps=340) == noted  # past 0.3 of the plan
+    assert grown(chance_loss=None) == noted
+    assert grown(factor=0.3) == []
