@@ -216,4 +216,6 @@ class FitOverRegularized(Detector):
 def _fresh(facts: Facts) -> bool:
     """Whether this is a language model that passes over its data too few times to learn it by heart."""
     planned, epoch = facts.planned_steps, facts.steps_per_epoch
-    return facts.task == "language-model" and bool(planned and epoch) and planned <= PASSES * epoch
+    if facts.task != "language-model" or not planned or not epoch:
+        return False
+    return planned <= PASSES * epoch

@@ -81,7 +81,7 @@ def test_weights_that_forget_and_have_shrunk_do_not_overfit() -> None:
 
 
 def test_a_language_model_that_hardly_repeats_its_data_needs_no_strong_dropout() -> None:
-    language = {"task": "language-model", "dropout": 0.5}
+    language: dict[str, Any] = {"task": "language-model", "dropout": 0.5}
     found = run(0.65, epoch=125, **language)[0]  # 4 passes
     assert found.step == 150
     assert "drops up to 50 % of its units (limit 40 % for a plan of 4 passes" in found.message

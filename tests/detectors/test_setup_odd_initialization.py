@@ -136,7 +136,7 @@ def grown(
             p.mul_(factor)
     begin = first(net)
     facts = begin.facts.merged({"planned_steps": 1000, "chance_loss": 2.3, "task": "language-model", **more})
-    norms, said = begin.values["weight/parameter_norm"], []
+    norms, said = begin.values["weight/parameter_norm"], list[tuple[int, str]]()
     for step in range(1, 401):
         size = 1 + (times - 1) * min(step - 1, 150) / 150
         pace = (times - 1) / 150 / bends * (step <= 150)  # of the way, which is longer than the distance
