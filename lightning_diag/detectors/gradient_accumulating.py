@@ -27,7 +27,7 @@ class GradientAccumulating(Detector):
 
     Args:
         limit: share of the step's gradient. Default 0.1.
-        window: sampled steps. Default 20; accumulation on purpose clears in between.
+        window: sampled steps. Default 10; accumulation on purpose clears in between, mostly before each step.
 
     Fires when:
         a warning: every step follows the sum of all gradients so far, which no schedule asks for.
@@ -50,7 +50,7 @@ class GradientAccumulating(Detector):
         ...     if found is not None:
         ...         break
         >>> step, str(found.severity)
-        (21, 'warning')
+        (11, 'warning')
 
     References:
         PyTorch documentation, ``torch.optim.Optimizer.zero_grad``. Humbatova et al., Taxonomy of real faults in deep
@@ -63,7 +63,7 @@ class GradientAccumulating(Detector):
     severity: ClassVar[Severity] = Severity.WARNING
     title: ClassVar[str] = "Gradients are never cleared"
 
-    def __init__(self, limit: float = 0.1, window: int = 20) -> None:
+    def __init__(self, limit: float = 0.1, window: int = 10) -> None:
         self.limit = number("limit", limit, 0, 1)
         self.window = whole("window", window, 3)
         super().__init__()

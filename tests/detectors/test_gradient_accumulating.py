@@ -20,7 +20,7 @@ def run(carried: list[float], norm: float = 1.0) -> list[Finding | None]:
 
 def test_gradients_that_are_never_cleared_are_told_once_the_window_is_full() -> None:
     said = run([0.0] + [0.9] * 40)
-    assert next(i for i, f in enumerate(said) if f is not None) == 20
+    assert next(i for i, f in enumerate(said) if f is not None) == 10
 
 
 def test_cleared_now_and_then_is_accumulation_on_purpose() -> None:
