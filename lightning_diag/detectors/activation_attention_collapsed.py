@@ -41,7 +41,7 @@ class ActivationAttentionCollapsed(Detector):
 
     Fires when:
         both limits are passed at ``samples`` samples in a row (info); a warning when R > ``stuck`` after 2 % of the
-        plan (60 to 1,000 steps; 20 when R > 0.985) and not in a warm-up, or the loss is far above its best.
+        plan (60 to 1,000 steps; 12 when R > 0.985) and not in a warm-up, or the loss is far above its best.
 
     False alarms:
         No warning in 72 healthy trainings of 36 kinds, no note either (benchmarks/results/activation_rules.md). A

@@ -45,7 +45,7 @@ class ActivationCollapsed(Detector):
 
     Fires when:
         the module called last is collapsed at ``samples`` samples in a row (info); a warning when R > ``stuck`` after
-        2 % of the plan (60 to 1,000 steps; 20 when R > 0.985) and not in a warm-up, critical when R > 0.97. A module in
+        2 % of the plan (60 to 1,000 steps; 12 when R > 0.985) and not in a warm-up, critical when R > 0.97. A module in
         the middle that lost its variation: info. One that never varied while the output does is built that way
         (learned queries): silent.
 

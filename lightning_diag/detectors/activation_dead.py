@@ -49,7 +49,7 @@ class ActivationDead(Detector):
 
     Fires when:
         share >= ``limit`` (info); a warning when share >= ``warn_at`` and R > ``stuck`` after 2 % of the plan (60 to
-        1,000 steps; 20 when R > 0.985) and not in a warm-up, or the loss is far above its best; critical when 95 % are
+        1,000 steps; 12 when R > 0.985) and not in a warm-up, or the loss is far above its best; critical when 95 % are
         dead and R > 0.97. Also a warning when 80 %, but not all, died after the first look and before half of the plan,
         and R, of classes or numbers, is above 0.1 by then (planted faults: at 0.11 to 0.4 of the plan; squeezes of a
         few units fell silent from 0.6 on in runs that did as well as others).

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lightning_diag.detectors._arguments import number
-from lightning_diag.detectors._consequence import AT_ONCE_STEPS, Consequence
+from lightning_diag.detectors._consequence import AT_ONCE_STEPS, SURE_STEPS, Consequence
 from lightning_diag.detectors._parameters import named
 from lightning_diag.detectors._trend import of_task, reference
 from lightning_diag.detectors._way import Way
@@ -21,6 +21,9 @@ from lightning_diag.reading import Reading, Value
 NAMED = 3
 UNITS = 2  # units and inputs from which equal weights are a loss; matrices from which they are one of the network
 ALIKE = 0.5  # share of the matrices
+HIGH = (
+    2.0  # R from which large weights are told at once: a harmless tenfold start had 1.6, and was at chance 30 steps on
+)
 SLOW = 0.15  # share of the plan after which healthy runs have left chance
 # shares of a plan of 300 steps between which what is left of the loss tells that the weights were far too small, which
 # is below a quarter of ``low`` (SIREN's are a third): classes (harmless: 0.69), numbers, language (harmless: 0.85)
@@ -56,15 +59,16 @@ class SetupOddInitialization(Detector):
 
     Fires when:
         at the first step (info: pretrained and zero-initialized layers are odd on purpose); a warning when the loss
-        still stands above ``stuck`` times chance after 2 % of the plan (60 to 1,000 steps; 20 where weights are too
-        large and it fell nowhere) with the learning rate up, where chance is known. Below ``small`` nothing is said at
-        first, and a warning when the loss still stands there after 0.15 of the plan. Below a quarter of ``low`` also a
-        warning when between 0.27 and 0.6 of a plan of 300 steps or more R is above 0.75 (classes) or 0.3 (numbers):
-        weights that have to grow first lose a good part of the plan. And below ``low`` a warning when by 0.3 of such a
-        plan the weights have grown 4.5 times (median over weight matrices) and turned (no matrix is further from its
-        start than 0.85 of the way it went) and R was above 0.85 (numbers: 0.25) at 0.05 of the plan: then it is known
-        that they were too small, and that finding this out took more than the start. A warning at once where there are
-        two such matrices or more and the weights are equal within at least half of them, or all 0 in all.
+        still stands above ``stuck`` times chance after 2 % of the plan (60 to 1,000 steps; where weights are too large
+        12 with R above 2, 30 with R above 0.985) with the learning rate up, where chance is known. Below ``small``
+        nothing is said at first, and a warning when the loss still stands there after 0.15 of the plan. Below a quarter
+        of ``low`` also a warning when between 0.27 and 0.6 of a plan of 300 steps or more R is above 0.75 (classes) or
+        0.3 (numbers): weights that have to grow first lose a good part of the plan. And below ``low`` a warning when by
+        0.3 of such a plan the weights have grown 4.5 times (median over weight matrices) and turned (no matrix is
+        further from its start than 0.85 of the way it went) and R was above 0.85 (numbers: 0.25) at 0.05 of the plan:
+        then it is known that they were too small, and that finding this out took more than the start. A warning at once
+        where there are two such matrices or more and the weights are equal within at least half of them, or all 0 in
+        all.
 
     False alarms:
         On the development set of the fault zoo the note came in none of 128 healthy and 1 of 93 benign runs, the
@@ -127,7 +131,8 @@ class SetupOddInitialization(Detector):
         self._way.see(reading)
         gain = float(note.evidence["value"])
         large = gain > self.high  # small weights grow: such a run gets its time
-        stuck = run.stuck(self.stuck) and (large or run.ripe)
+        soon = large and (run.relative > HIGH or run.watched >= SURE_STEPS)
+        stuck = run.stuck(self.stuck) and (soon or run.ripe)
         behind, grew = gain < FAR * self.low and self._behind(reading), gain < self.low and self._grew(reading)
         if note.severity == Severity.INFO and run.known and (stuck or behind or grew):
             more = f" After {run.watched} steps the loss stands at {run.relative:.3g} times chance"

@@ -28,7 +28,7 @@ def test_symptom_alone_is_a_note_and_a_lost_run_is_critical() -> None:
     }
     assert severities(verdicts(ActivationDead(), lambda _: dead(0.1, 1.0, NAN), range(1, 200), relative=1.0)) == {
         1: "info",
-        20: "critical",
+        12: "critical",
     }
 
 

@@ -62,7 +62,7 @@ def test_a_gap_in_what_is_measured_neither_ends_nor_feeds_a_streak() -> None:
     found = verdicts(
         ActivationSaturated(), lambda step: BAD if step % 2 else flat((0.1, NAN, NAN), (0.0, NAN, NAN)), range(1, 40)
     )
-    assert severities(found) == {1: "-", 19: "info", 20: "warning"}
+    assert severities(found) == {1: "-", 19: "warning"}
 
 
 def test_it_resumes_where_it_was() -> None:

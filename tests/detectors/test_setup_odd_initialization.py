@@ -77,6 +77,16 @@ def test_a_run_that_does_not_leave_chance_makes_it_a_warning() -> None:
     assert judged([1.0] * 200, chance=None) == [Severity.INFO]  # a fine-tuning that stays where it was
 
 
+def test_a_loss_far_above_chance_is_told_at_once_and_one_little_above_it_has_some_time() -> None:
+    def said(losses: list[float]) -> list[Severity]:
+        return judged(losses, factor=30.0, planned_steps=500)
+
+    note, warned = [Severity.INFO], [Severity.INFO, Severity.WARNING]
+    assert said([9.0] * 10) == note and said([9.0] * 11) == warned
+    assert said([1.7] * 28) == note and said([1.7] * 29) == warned
+    assert said([*[1.7] * 10, *[1.3] * 10, *[0.98] * 20, *[0.6] * 99]) == note
+
+
 def start(*constants: float | None) -> str | None:
     """What is said of a network whose weight matrices have these constant weights (None: drawn as usual)."""
     torch.manual_seed(0)
