@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from lightning_diag.detectors._arguments import number, whole
-from lightning_diag.detectors._consequence import Consequence
+from lightning_diag.detectors._consequence import AT_ONCE_STEPS, Consequence
 from lightning_diag.detectors._parameters import arrays, matrices, named, scale_free, sizes
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
@@ -18,10 +18,11 @@ from lightning_diag.reading import Reading
 from lightning_diag.streaming.sorted_window import SortedWindow
 
 TINY_RMS = 1e-4  # weights that started smaller are new (LoRA's B, ReZero's gates): gradient over weight means nothing
-SOON_STEPS = 20  # the first losses of a badly scaled start pass
+SOON_STEPS = 20  # the first losses of a badly scaled start pass, unless R is above ``OUT`` after 12
 SOON_UNKNOWN_STEPS, LATE_UNKNOWN_STEPS = 30, 100  # the same where chance isn't known: far above it, and at all
 HIGH = 0.8  # of the highest R so far: below it such a loss is falling again
 FAR = 3.0  # R up to which a first loss above chance may fall by itself: squared one-hot targets, outputs of variance 1
+OUT = 5.0  # R that doesn't pass: with gradients that large no healthy or harmless run had more than 2.2 after 12 steps
 
 
 class GradientExploding(Detector):
@@ -55,11 +56,11 @@ class GradientExploding(Detector):
             there to the score of its healthy twin.
 
     Fires when:
-        ``m > ratio`` or ``jump`` is passed (info); a warning when R is also above ``worse`` after 20 steps (where
-        chance isn't known above ``lost`` after 30, or ``worse`` after 100) and, up to 2 % of the plan, above 3 or 80 %
-        of its highest, or the loss well above its best; critical when R is above ``lost`` after 2 % of the plan and not
-        falling. Of several optimizers each is judged apart; info only where they follow losses of their own: a
-        rise says nothing then.
+        ``m > ratio`` or ``jump`` is passed (info); a warning when R is also above ``worse`` after 20 steps (above 5
+        after 12; where chance isn't known above ``lost`` after 30, or ``worse`` after 100) and, up to 2 % of the plan,
+        above 3 or 80 % of its highest, or the loss well above its best; critical when R is above ``lost`` after 2 % of
+        the plan and not falling. Of several optimizers each is judged apart; info only where they follow losses of
+        their own: a rise says nothing then.
 
     False alarms:
         Silent in all of the 165 healthy and harmless trainings of ``benchmarks/results/gradient_rules.md``. Of those
@@ -177,7 +178,8 @@ class GradientExploding(Detector):
 
     def _severity(self) -> Severity:
         run = self._run
-        if run.watched < (SOON_STEPS if run.known else SOON_UNKNOWN_STEPS) or math.isnan(run.relative):
+        early = AT_ONCE_STEPS if run.relative > OUT else SOON_STEPS
+        if run.watched < (early if run.known else SOON_UNKNOWN_STEPS) or math.isnan(run.relative):
             return Severity.INFO
         if (
             run.ripe

@@ -31,6 +31,12 @@ def test_far_larger_than_the_weights() -> None:
     assert "limit 5" in found[-1].message
 
 
+def test_the_worse_the_loss_the_sooner_it_is_told() -> None:
+    known = facts(planned_steps=500)
+    assert first(findings(GradientExploding(), stream(scaled(2000, 6.0), known=known)), Severity.WARNING) == 12
+    assert first(findings(GradientExploding(), stream(scaled(2000, 4.0), known=known)), Severity.WARNING) == 20
+
+
 def test_of_losses_that_compete_nobody_knows_the_scale() -> None:
     known = facts(optimizers=("Adam", "Adam"), automatic_optimization=False)
     assert findings(GradientExploding(), stream(scaled(1e4, float("nan")), known=known)) == []
