@@ -31,7 +31,7 @@ def run(
 def test_dropout_and_decay_with_a_loss_that_stays_high() -> None:
     assert run(0.8, dropout=0.95)[0].step == 150
     found = run(0.8, decay=10.0)
-    assert found[0].step == 75  # half of the share: what is taken away shows sooner
+    assert found[0].step == 50  # a third of the share: what is taken away shows sooner
     assert "weight decay" in found[0].message
 
 
@@ -54,7 +54,7 @@ def test_nan_ratios_are_left_out() -> None:
 
 def test_weights_that_forget_within_a_hundred_steps_are_told_at_a_lower_loss() -> None:
     found = run(0.2, decay=10.0)  # 1 / (1e-3 * 10) = 100 steps
-    assert found[0].step == 75
+    assert found[0].step == 50
     assert "within 100 steps" in found[0].message
     assert not run(0.2, decay=6.0)  # 167 steps
     assert not run(0.05, decay=10.0)
