@@ -66,14 +66,14 @@ def counts(reading: Reading, *, early: bool = False) -> Pass:
     return Pass(support, right, predicted, reading.vector("class/confusion"), names)
 
 
-def settled(reading: Reading) -> None:
-    """Leave the first steps out.
+def settled(reading: Reading, least: int = SETTLE_STEPS) -> None:
+    """Leave the first ``least`` steps out.
 
     Raises:
         NotMeasurable: training has hardly begun.
     """
-    if reading.step < SETTLE_STEPS:
-        raise NotMeasurable(f"classes are judged after {SETTLE_STEPS} optimizer steps, saw {reading.step}")
+    if reading.step < least:
+        raise NotMeasurable(f"classes are judged after {least} optimizer steps, saw {reading.step}")
 
 
 def no_tokens(reading: Reading) -> None:

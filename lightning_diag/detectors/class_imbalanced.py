@@ -16,6 +16,7 @@ from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
 
 NAMED = 5
+EARLY_STEPS = 50  # sooner than other class rules, as a single pass says nothing here
 PASSES = 4  # in a row in which mildly rare classes must be missed: early on they are only learned later
 FEW = 10  # different training samples a class has at least if it is its rarity, and not little data, that does harm
 TIMES = 3.0  # as often as the others
@@ -57,7 +58,7 @@ class ClassImbalanced(Detector):
         the ratio is exceeded: info; a warning when a rare class's recall is surely under the limit, twice in a row, or
         when classes that are ``mild`` times rarer are surely missed more often, four times in a row and at least three
         times as often (not with fewer than 10 different samples of one: then there is little data). The first stays
-        info with fewer than 10 different samples a class on average. Nothing is said before step 80, but passes before
+        info with fewer than 10 different samples a class on average. Nothing is said before step 50, but passes before
         it count towards those in a row.
 
     False alarms:
@@ -123,7 +124,7 @@ class ClassImbalanced(Detector):
         rare = (total * self.ratio < total.max()) & (seen.support > 0)
         suffering = self._suffering(seen, total, rare)
         self._row = self._row + 1 if suffering.size else 0
-        settled(reading)  # passes before count towards those in a row
+        settled(reading, EARLY_STEPS)  # passes before count towards those in a row
         if not rare.any():
             return missed
         if missed is not None and self._row < 2:

@@ -93,8 +93,10 @@ def test_imbalance_that_is_learned_is_a_note_and_one_that_shows_a_warning() -> N
     said = judged(ClassImbalanced(), [passed(e, lost, train=[500, 500, 20]) for e in range(4)])
     assert said[-1] is not None and said[-1].severity == Severity.WARNING
     assert not any(judged(ClassImbalanced(), [passed(e, lost, train=[500, 500, 250]) for e in range(4)]))
-    early = [passed(e, lost, train=[500, 500, 20], step=45) for e in range(2)]  # the first counts and says nothing
+    early = [passed(e, lost, train=[500, 500, 20], step=25) for e in range(2)]  # the first counts and says nothing
     assert [f and f.severity for f in judged(ClassImbalanced(), early)] == [None, Severity.WARNING]
+    sooner = [passed(e, lost, train=[500, 500, 20], step=24) for e in range(2)]
+    assert not any(judged(ClassImbalanced(), sooner))
     for different, severity in ((29.0, Severity.INFO), (30.0, Severity.WARNING)):  # of so few some have none by chance
         few = Reading(1, 0, {"data/samples": np.float64(different)})
         said = judged(ClassImbalanced(), [few, *(passed(e, lost, train=[500, 500, 20]) for e in range(4))])
