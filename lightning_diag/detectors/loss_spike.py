@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections import deque
-from statistics import median
 from typing import Any, ClassVar
 
+from lightning_diag.detectors._aftermath import AFTER, LATE, NEWEST, gone, phase_after
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._batch import at, taken
 from lightning_diag.detectors._lr_watch import LrWatch
@@ -19,9 +18,6 @@ from lightning_diag.reading import Reading
 from lightning_diag.streaming.loss_health import LossHealth
 
 RECENT = 128  # rises above the level whose largest a spike must pass: a mixture of batches has its own high marks
-AFTER = (10, 20)  # steps after a spike over which its aftermath is taken
-LATE = (40, 60)  # the same of one that is on its way back then
-LOST = 1 / 3  # of the spike's height still there, or of what had been gained over chance: no way back in sight
 HIGHER = 1.2  # times that maximum
 ROW = 3  # losses in a row above it that are a spike whatever their z: 6 / (129 * 130 * 131) by chance, at any noise
 SUSPECT = 2.0  # z below which nothing is looked at
@@ -65,7 +61,8 @@ class LossSpike(Detector):
 
     Fires when:
         confirmed (info, ``confirm_steps`` after the spike at most; ``step`` is the spike's own); a warning when it has
-        not recovered 20 steps later (60 where it is on its way or chance isn't known), held until it does, or at
+        not recovered 20 steps later (60 where it is on its way or chance isn't known; 3 where it stands above the level
+        before by 20 times what had been gained over chance, 10 where by twice as much), held until it does, or at
         ``repeats`` spikes. Info while the learning rate has just been more than doubled (a warm restart), or where the
         labels' entropy rose by 3 % (a curriculum that adds classes). Not judged where losses compete (a GAN).
 
@@ -119,6 +116,7 @@ class LossSpike(Detector):
         self._row = 0  # losses in a row that stood out
         self._spike: dict[str, Any] = {}
         self._after: list[float] = []
+        self._newest: deque[float] = deque(maxlen=NEWEST)  # losses since it was confirmed
         self._recent: deque[float] = deque(maxlen=RECENT)
         self._spikes: list[int] = []  # steps of the last confirmed ones
         self._gradient = LossHealth()  # the same statistics, over the gradient norm
@@ -161,21 +159,17 @@ class LossSpike(Detector):
             first, last = AFTER if self._phase == "confirmed" else LATE
             if first <= since <= last:
                 self._after.append(loss)
-            if since < last or (self._rates.unknown_since(self._spike["step"]) and since < PATIENCE):
+            self._newest.append(loss)
+            lost = gone(self._newest, since, self._spike)
+            waits = self._rates.unknown_since(self._spike["step"]) and since < PATIENCE
+            if waits or (since < last and not lost):
                 return self._finding(reading, Severity.INFO, "") if self._phase == "returning" else None
-            self._phase = self._aftermath(reading)
+            late, chance = self._phase == "returning", self._chance(reading)
+            self._phase = "stuck" if lost else phase_after(self._after, self._spike, chance, late=late)
+            self._after = []
         if self._phase == "stuck" and since > 2 * AFTER[1] and reading.values["loss/level"] <= self._spike["limit"]:
             self._phase = "calm"  # recovered after all
         return self._stuck(reading) if self._phase == "stuck" else None
-
-    def _aftermath(self, reading: Reading) -> str:
-        """The phase that the losses some steps after a spike lead to."""
-        now, self._after = median(self._after or [-math.inf]), []
-        if now <= self._spike["limit"]:
-            return "calm"
-        level, rise = self._spike["level"], self._spike["loss"] - self._spike["level"]
-        back = self._phase == "confirmed" and now - level <= LOST * min(rise, self._chance(reading) - level)
-        return "returning" if back else "stuck"
 
     def _stands_out(self, reading: Reading, rise: float) -> bool:
         """Whether this rise over the level is large against the level, against chance and against the rises before."""
@@ -208,6 +202,7 @@ class LossSpike(Detector):
 
     def _confirmed(self, reading: Reading) -> Finding:
         self._phase, self._after = "confirmed", []
+        self._newest.clear()
         self._spikes = [*self._spikes, self._spike["step"]][-self.repeats :]
         wide = max(WIDE, (reading.facts.planned_steps or 0) // 20)
         own = reading.facts.automatic_optimization or reading.facts.shared_loss  # else e.g. a target network moves
@@ -216,8 +211,10 @@ class LossSpike(Detector):
         return self._finding(reading, Severity.INFO, "")
 
     def _stuck(self, reading: Reading) -> Finding:
-        since, level = reading.step - self._spike["step"], float(reading.values["loss/level"])
-        more = f", and {since} steps later the level is still {level:.4g} (limit {self._spike['limit']:.4g})"
+        since = reading.step - self._spike["step"]
+        what = "level" if since >= AFTER[1] else "loss"  # which the level follows slowly
+        now = float(reading.values["loss/level" if since >= AFTER[1] else "loss/train"])
+        more = f", and {since} steps later the {what} is still {now:.4g} (limit {self._spike['limit']:.4g})"
         chance = reading.facts.chance_loss or 0.0
         if labels_added(reading.facts, self._spike["chance"]):
             other = f", but the labels are others since then: guessing them costs {chance:.3g} now"

@@ -46,6 +46,23 @@ def test_a_level_that_stays_up_becomes_a_warning_and_resolves_when_it_comes_back
     assert "later the level is still" in news[1][1].message
 
 
+@pytest.mark.parametrize(("height", "told_at"), [(12.0, 310), (99.0, 304)])  # 3 and 25 times what it had gained
+def test_far_above_chance_is_told_at_once(height: float, told_at: int) -> None:
+    losses = spiked(height=0.0)
+    losses[299:400] *= height
+    news = watch(LossSpike(), stream(losses, known(600)))
+    step, found = next((step, f) for step, f in news if f.severity == Severity.WARNING)
+    assert step == told_at
+    assert f"{step - 300} steps later the loss is still" in found.message
+
+
+def test_a_rise_without_way_back_after_the_rate_was_raised_stays_a_note() -> None:
+    losses = spiked(height=0.0)
+    losses[299:400] *= 99
+    rates = np.where(np.arange(1, 601) < 299, 0.1, 1.0)
+    assert {f.severity for _, f in watch(LossSpike(), stream(losses, known(600), lr=rates))} == {Severity.INFO}
+
+
 def test_a_spike_early_in_a_run_with_a_constant_rate_is_judged_like_any_other() -> None:
     losses = spiked(n=300, at=120)
     losses[119:200] *= 3.5
