@@ -14,9 +14,7 @@ MIN_STEPS = 60  # a run this young hasn't had the time to fail ...
 PLAN_FRAC = 0.02  # ... nor one that has done less than this share of its plan ...
 MAX_STEPS = 1000  # ... but nobody should wait longer than this
 SURE_STEPS = 30  # the first of these where healthy runs don't show the mechanism, and nothing at all was learned ...
-AT_ONCE_STEPS = (
-    12  # ... or these where a training with it can't learn (0 of 1,360 healthy runs had it and R above NOTHING)
-)
+AT_ONCE_STEPS = 12  # ... or these where a training with it can't learn
 NOTHING = 0.985  # ... which is R above this (0.978 at most with harmless faults, 0.988 at least with harmful ones)
 NO_PLAN_STEPS = 200  # the same where the plan is not known
 WARM_FRAC = 0.25  # after its last rise to a new peak a learning rate gets this share of the run to show its effect

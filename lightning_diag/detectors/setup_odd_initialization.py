@@ -21,9 +21,8 @@ from lightning_diag.reading import Reading, Value
 NAMED = 3
 UNITS = 2  # units and inputs from which equal weights are a loss; matrices from which they are one of the network
 ALIKE = 0.5  # share of the matrices
-HIGH = (
-    2.0  # R from which large weights are told at once: a harmless tenfold start had 1.6, and was at chance 30 steps on
-)
+# R from which large weights are told at once: a harmless tenfold start had 1.6, and was at chance 30 steps on
+HIGH = 2.0
 SLOW = 0.15  # share of the plan after which healthy runs have left chance
 # shares of a plan of 300 steps between which what is left of the loss tells that the weights were far too small, which
 # is below a quarter of ``low`` (SIREN's are a third): classes (harmless: 0.69), numbers, language (harmless: 0.85)
