@@ -107,6 +107,10 @@ class Judge:
                 skipped[rule] = self._reasons.get(rule, reason)
         return Coverage(tuple(sorted(self._ran - self._failed.keys())), dict(sorted(skipped.items())))
 
+    def coverage_made_of(self) -> object:
+        """Return what :attr:`coverage` depends on, as it is now: equal while that stays the same."""
+        return frozenset(self._ran), dict(self._reasons), dict(self._failed), dict(self._unmeasured)
+
     @property
     def diagnosis(self) -> Diagnosis:
         """The findings joined into causes."""

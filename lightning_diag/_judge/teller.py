@@ -56,6 +56,7 @@ class Teller:
         self._waiting: list[tuple[int, int, int, float, Facts]] = []
         self._settled_at = perf_counter()
         self._coverage: Coverage | None = None
+        self._covered: object = None  # what it was made of
         self._look_at = 0.0
 
     def loss(self, step: int, epoch: int, batch_idx: int, loss: float, facts: Facts) -> None:
@@ -117,10 +118,12 @@ class Teller:
             self._tell_coverage()
 
     def _tell_coverage(self) -> None:
-        coverage = self.judge.coverage
-        if coverage != self._coverage:
-            self._coverage = coverage
-            self.each_sink(lambda sink: sink.coverage(coverage))
+        made_of = self.judge.coverage_made_of()
+        if made_of != self._covered:  # putting it together takes a hundred times as long as looking
+            self._covered, coverage = made_of, self.judge.coverage
+            if coverage != self._coverage:
+                self._coverage = coverage
+                self.each_sink(lambda sink: sink.coverage(coverage))
         self._look_at = perf_counter() + COVERAGE_S
 
     def _hand_on(self, readings: Sequence[Reading]) -> None:
