@@ -122,7 +122,7 @@ def is_finite_now(value: Tensor) -> bool | None:
         return None
     if value.ndim == 0:  # a loss at every step: a tenth of the time
         return math.isfinite(value.item())
-    return bool(torch.isfinite(value).all())
+    return math.isfinite(value.sum().item()) or bool(torch.isfinite(value).all())  # a sum is a quarter of the work
 
 
 def rounded(value: float) -> float:

@@ -50,3 +50,22 @@ class Observation:
         if self.logits is None or self.target is None or self.target.is_floating_point():
             return None
         return self.logits.argmax(1) if self.logits.ndim == self.target.ndim + 1 else None
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """Targets as int64 indices, those out of range moved into it, shape of ``target``; where there are classes."""
+        assert self.target is not None and self.logits is not None
+        return self.target.long().clamp(0, self.logits.shape[1] - 1)
+
+    @cached_property
+    def valid(self) -> Tensor:
+        """Which targets are in range, shape of ``target``; where there are classes."""
+        valid: Tensor = self.labels == self.target  # type: ignore[assignment]
+        return valid
+
+    @cached_property
+    def right(self) -> Tensor:
+        """Which predicted classes are the targets (one out of range is never right); where there are classes."""
+        assert self.predicted is not None
+        right: Tensor = self.predicted == self.target  # type: ignore[assignment]
+        return right

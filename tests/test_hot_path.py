@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from benchmarks.overhead import growth
 from lightning_diag import ClassErrorMonitor, Diagnostics, GradientMonitor, StabilityMonitor
 from lightning_diag._pipeline import step as hall
 from lightning_diag._pipeline.schedule import Schedule
@@ -32,6 +33,7 @@ from tests.training import Classifier, fit, loader
 
 HOOKS = ("on_train_batch_start", "on_before_backward", "on_before_optimizer_step", "on_train_batch_end")
 STEPS = 12
+MOST_LAUNCHES = 240  # of a sample of every monitor on a classifier of ten parameter tensors; 231 when this was written
 EVERY = 6  # steps 1 and 7 are sampled
 
 
@@ -224,3 +226,8 @@ def five_thousand_additions() -> float:
         sum(range(5000))
         took.append(time.thread_time() - start)
     return sorted(took)[len(took) // 2]
+
+
+def test_a_sample_launches_few_kernels() -> None:
+    _, added = growth.operations(growth.stack(5, 16))
+    assert added <= MOST_LAUNCHES, "a sample became dearer: see where with ``benchmarks.overhead growth``"

@@ -34,7 +34,8 @@ class AccuracyProbe(Probe):
         if counts is None:
             return
         share = counts[0] / counts[1].clamp_min(1)
-        self._running = share if self._running is None else MOMENTUM * self._running + (1 - MOMENTUM) * share
+        old = self._running
+        self._running = share if old is None else torch.add((1 - MOMENTUM) * share, old, alpha=MOMENTUM)
         self._fresh = True
 
     def collect(self) -> Values:
@@ -64,11 +65,10 @@ def right_and_total(seen: Observation | None) -> Tensor | None:
         return None
     target = seen.target
     if seen.logits is not None and seen.predicted is not None:
-        right = seen.predicted == target  # a target out of range is never right
-        valid = (target >= 0) & (target < seen.logits.shape[1])
+        right, valid = seen.right, seen.valid
     elif seen.preds is not None and seen.preds.shape == target.shape and not seen.preds.is_floating_point():
         valid = target >= 0
         right = (seen.preds == target) & valid
     else:
         return None
-    return torch.stack([right.sum(), valid.sum()]).float()
+    return torch.stack([right, valid]).flatten(1).sum(1, dtype=torch.float32)

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from lightning_diag.probes.constants import constant
+
 SAMPLES = 2
 QUERIES = 8
 KEYS = 1024  # of longer sequences the first so many keys
@@ -33,15 +35,16 @@ def attention_stats(logits: Tensor) -> Tensor:
     """
     logits = logits.float()
     allowed = logits > MASKED
-    keys = torch.count_nonzero(allowed, -1)
-    log_p = torch.log_softmax(logits.masked_fill(~allowed, MASKED), -1)
-    entropy = -(log_p.exp() * log_p).masked_fill(~allowed, 0.0).sum(-1)
-    relative = torch.where(keys > 1, entropy / keys.clamp(min=2).float().log(), _NAN)
+    nan, zero = constant(_NAN, logits.device), constant(0.0, logits.device)
+    keys = allowed.sum(-1, dtype=torch.float32)
+    log_p = torch.log_softmax(torch.where(allowed, logits, constant(MASKED, logits.device)), -1)
+    entropy = torch.where(allowed, log_p.exp() * log_p, zero).sum(-1).neg()
+    relative = torch.where(keys > 1, entropy / keys.clamp(min=2).log(), nan)
     heads = relative.transpose(-3, -2).flatten(-2).nanmean(-1)
-    largest = logits.abs().masked_fill(~allowed, 0.0).flatten(-4).amax(-1)
-    sharpest = torch.where(torch.isnan(heads), _INF, heads).amin(-1)
+    largest = torch.where(allowed, logits.abs(), zero).flatten(-4).amax(-1)
+    sharpest = torch.where(torch.isnan(heads), constant(_INF, logits.device), heads).amin(-1)
     median = heads.nanmedian(-1).values
-    return torch.stack([median, torch.where(torch.isinf(sharpest), _NAN, sharpest), largest], -1)
+    return torch.stack([median, torch.where(torch.isinf(sharpest), nan, sharpest), largest], -1)
 
 
 def few(tensor: Tensor, dim: int, count: int) -> Tensor:
@@ -114,12 +117,10 @@ def multihead_logits(module: nn.MultiheadAttention, args: tuple[Any, ...], kwarg
         query, key = query.unsqueeze(0), key.unsqueeze(0)
     elif not module.batch_first:
         query, key = query.transpose(0, 1), key.transpose(0, 1)
-    picked = few(torch.arange(query.shape[0], device=query.device), 0, SAMPLES)
     q, k = few(few(query, 0, SAMPLES), 1, QUERIES), few(key, 0, SAMPLES)[:, :KEYS]
     with torch.autocast(q.device.type, enabled=False):
         logits = _projected_scores(q, k, weights, module.num_heads)
-    at = few(torch.arange(query.shape[1], device=query.device), 0, QUERIES)
-    logits = _masked(logits, given.get("attn_mask"), picked, at, module.num_heads)
+    logits = _masked(logits, given.get("attn_mask"), module.num_heads)
     padding = given.get("key_padding_mask")
     if padding is not None:
         padding = padding.unsqueeze(0) if padding.ndim == 1 else padding
@@ -130,13 +131,19 @@ def multihead_logits(module: nn.MultiheadAttention, args: tuple[Any, ...], kwarg
 def _projected_scores(query: Tensor, key: Tensor, weights: tuple[Projection, Projection], heads: int) -> Tensor:
     """Logits ``(N, H, T, S)`` from what enters the projections, ``(N, T, E)`` and ``(N, S, F)``."""
     (w_q, b_q), (w_k, b_k) = weights
-    q = F.linear(query.to(w_q.dtype), w_q, b_q).unflatten(-1, (heads, -1)).transpose(1, 2)
-    folded = q @ w_k.unflatten(0, (heads, -1))
-    logits = (folded.float().flatten(1, 2) @ key.float().transpose(1, 2)).unflatten(1, (heads, -1))
-    if b_k is not None:
-        logits = logits + (q * b_k.unflatten(0, (heads, 1, -1))).sum(-1, keepdim=True).float()
-    scaled: Tensor = logits * q.shape[-1] ** -0.5
-    return scaled
+    samples, queries = query.shape[:2]
+    flat = query.to(w_q.dtype).reshape(samples * queries, -1)
+    q = F.linear(flat, w_q, b_q).unflatten(-1, (heads, -1)).transpose(0, 1)
+    folded = torch.bmm(q, w_k.unflatten(0, (heads, -1)))  # heads are the batch: no copy of the weight for each sample
+    rows = folded.float().unflatten(1, (samples, queries)).transpose(0, 1).flatten(1, 2)
+    scale, keys = q.shape[-1] ** -0.5, key.float().transpose(1, 2)
+    if b_k is None:
+        logits = torch.bmm(rows, keys) * scale
+    else:
+        of_bias = torch.bmm(q, b_k.unflatten(0, (heads, -1, 1))).float().unflatten(1, (samples, queries))
+        logits = torch.baddbmm(of_bias.transpose(0, 1).flatten(1, 2), rows, keys, beta=scale, alpha=scale)
+    made: Tensor = logits.unflatten(1, (heads, -1))
+    return made
 
 
 def _weights(module: nn.MultiheadAttention) -> tuple[Projection, Projection] | None:
@@ -154,14 +161,14 @@ def _weights(module: nn.MultiheadAttention) -> tuple[Projection, Projection] | N
     return None
 
 
-def _masked(logits: Tensor, mask: Tensor | None, picked: Tensor, at: Tensor, heads: int) -> Tensor:
+def _masked(logits: Tensor, mask: Tensor | None, heads: int) -> Tensor:
     """Apply a mask ``(T, S)`` or ``(N * H, T, S)``: True or -inf = may not be seen."""
     if mask is None:
         return logits
     mask = mask.detach()
     if mask.ndim == 3:
-        mask = mask.unflatten(0, (-1, heads)).index_select(0, picked)
-    return _add(logits, mask.index_select(-2, at)[..., :KEYS])
+        mask = few(mask.unflatten(0, (-1, heads)), 0, SAMPLES)
+    return _add(logits, few(mask, -2, QUERIES)[..., :KEYS])
 
 
 def _add(logits: Tensor, mask: Tensor) -> Tensor:

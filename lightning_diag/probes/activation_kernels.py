@@ -6,13 +6,14 @@ Shapes: N entries measured together, B samples, P positions (time, height x widt
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod
+from math import prod, sqrt
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from lightning_diag.probes.activation_curves import Curve
+from lightning_diag.probes.constants import constant, made_once
 
 ELEMENTS = 8192  # elements sampled of one output
 UNITS = 256  # of so many units, always the same ones; a share of them has a standard error of at most 3 %
@@ -26,6 +27,7 @@ ALWAYS = 0.95  # a unit is saturated when more than this share of its rows is
 COLUMNS = ("dead", "saturated", "saturated_units", "mean", "std", "nonfinite", "variation")
 _WORST = (1.0, 1.0, 1.0, 0.0, 0.0, 1.0, -1.0)  # over several layers that share a module: the largest, mean or smallest
 _INF = float("inf")
+_TINY = 1.1754943508222875e-38  # smallest float32 that keeps all its digits
 _NAN = float("nan")
 
 
@@ -76,8 +78,9 @@ def sample(tensor: Tensor, dim: int, turn: int = 0, into: Tensor | None = None) 
 
 
 def measure(
-    output: Tensor, given: Tensor, memory: Memory, curve: Curve, scratch: Tensor | None = None
-) -> tuple[Tensor, Memory]:
+    output: Tensor, given: Tensor, memory: Memory, curve: Curve, scratch: Tensor | None = None,
+    finite: Callable[[Tensor], bool | None] | None = None,
+) -> tuple[Tensor, Memory]:  # fmt: skip
     """Return statistics ``(N, K)`` in the order of :data:`COLUMNS`, and the memory for the next batch.
 
     Args:
@@ -86,31 +89,34 @@ def measure(
         memory: what was remembered of the batches before.
         curve: flat regions; what it doesn't have is NaN in the result.
         scratch: memory as large as the outputs. On a CPU memory that is new costs more than what is done with it.
+        finite: says whether numbers are finite, where that can be known without waiting.
     """
     rows = output.shape[1] * output.shape[2]
     scratch = torch.empty_like(output) if scratch is None else scratch
-    entry = _remember(output, memory.entry, rows, scratch if curve.guess else None)
-    nan = torch.full_like(entry[:, 0], _NAN)
-    units, dead, flat, stuck = memory.units, nan, nan, nan
     off, ends = _off(given, curve, scratch), _ends(given, curve, scratch)
+    entry = _remember(output, memory.entry, rows, off if curve.guess else None)
+    nan = constant(_NAN, output.device).expand(len(output))
+    units, dead, flat, stuck = memory.units, nan, nan, nan
     if off is not None or ends is not None:
         units = _age(off, ends, memory, rows)
     if off is not None:
-        ripe = (entry[:, 0] >= DEAD_ROWS) & (entry[:, 1] >= DEAD_BATCHES)
-        silent = (units[:, 0] >= DEAD_ROWS) & (units[:, 1] >= DEAD_BATCHES)
-        dead = torch.where(ripe, silent.float().mean(1), nan)
+        silent = _ripe(units[:, :2]).mean(1, dtype=torch.float32)
+        dead = torch.where(_ripe(entry[:, :2]), silent, nan)
         if curve.off_below is not None:
             flat = _share(off, output)
     if ends is not None:
         flat = _share(ends, output)
-        stuck = (units[:, 2] > ALWAYS).float().mean(1)
+        stuck = (units[:, 2] > ALWAYS).mean(1, dtype=torch.float32)
     if curve.guess:
         like_relu, like_tanh = _guess(entry)
         dead = torch.where(like_relu, dead, nan)
         flat, stuck = torch.where(like_tanh, flat, nan), torch.where(like_tanh, stuck, nan)
     mean, std, variation = moments(output, scratch)
-    gaps = torch.sub(output, output, out=scratch)  # 0, or NaN where a value isn't finite
-    bad = _share(gaps.ne_(gaps), output)
+    if finite is not None and finite(std):  # then every value is: counting the others would read all of them again
+        bad = constant(0.0, output.device).expand(len(output))
+    else:
+        gaps = torch.sub(output, output, out=scratch)  # 0, or NaN where a value isn't finite
+        bad = _share(gaps.ne_(gaps), output)
     return torch.stack([dead, flat, stuck, mean, std, bad, variation], dim=1), Memory(units, entry)
 
 
@@ -122,11 +128,11 @@ def moments(output: Tensor, scratch: Tensor | None = None) -> tuple[Tensor, Tens
     sample. The total variance is the one within samples plus that of their means, so that large means don't cancel.
     """
     centers = output.mean(1, keepdim=True)
-    within = _mean_square(torch.sub(output, centers, out=scratch))
+    within = _root_mean_square(torch.sub(output, centers, out=scratch))
     mean = centers.mean((1, 2, 3))
-    std = (within + _mean_square(centers - mean[:, None, None, None])).sqrt()
-    size = torch.hypot(mean, std)
-    variation = within.sqrt() / torch.where(size == 0, 1.0, size)
+    std = torch.hypot(within, _root_mean_square(centers - mean[:, None, None, None]))
+    size = torch.hypot(mean, std).clamp_min_(_TINY)
+    variation = within / size
     return mean, std, variation if output.shape[1] > 1 else torch.full_like(mean, _NAN)
 
 
@@ -185,37 +191,56 @@ def _ends(given: Tensor, curve: Curve, scratch: Tensor) -> Tensor | None:
 
 def _age(off: Tensor | None, ends: Tensor | None, memory: Memory, rows: int) -> Tensor:
     """The units' memory ``(N, 3, U)`` one batch later."""
-    silent_rows, silent_batches, before = memory.units.unbind(1)
-    none = torch.zeros_like(before)
-    rate = none if ends is None else ends / rows
-    first = memory.entry[:, None, 1] == 0
-    return torch.stack(
-        [
-            none if off is None else torch.where(off == rows, silent_rows + rows, 0.0),
-            none if off is None else torch.where(off == rows, silent_batches + 1, 0.0),
-            torch.where(first, rate, torch.lerp(before, rate, RATE)),
-        ],
-        dim=1,
-    )
+    silent, before = memory.units[:, :2], memory.units[:, 2]
+    if off is not None:
+        silent = (silent + _one_more(rows, off.device)[:2, None]) * (off == rows)[:, None]
+    if ends is None:
+        return torch.cat([silent, memory.units[:, 2:]], dim=1)
+    rate = ends / rows
+    first = memory.entry[:, 1, None] == 0
+    rate = torch.where(first, rate, torch.lerp(before, rate, RATE))
+    return torch.cat([silent, rate[:, None]], dim=1)
 
 
-def _mean_square(x: Tensor) -> Tensor:
+def _ripe(seen: Tensor) -> Tensor:
+    """Whether so many rows and batches ``(N, 2, ...)`` were seen that a unit counts as dead, ``(N, ...)``."""
+    limits = _dead_limits(seen.device)
+    return (seen >= (limits if seen.ndim == 2 else limits[:, None])).all(1)
+
+
+@made_once
+def _dead_limits(device: torch.device) -> Tensor:
+    return torch.stack([constant(DEAD_ROWS, device), constant(DEAD_BATCHES, device)])
+
+
+@made_once
+def _one_more(rows: int, device: torch.device) -> Tensor:
+    """What one more batch of so many rows adds to an entry's memory, ``(5,)``; made without a copy from the host."""
+    more = torch.zeros(5, device=device, dtype=torch.float32)
+    more[0].fill_(rows)
+    more[1].fill_(1)
+    return more
+
+
+def _root_mean_square(x: Tensor) -> Tensor:
     norm: Tensor = torch.linalg.vector_norm(x, dim=(1, 2, 3))
-    return norm.square() / x[0].numel()
+    return norm.div_(sqrt(x[0].numel()))
 
 
 def _share(counts: Tensor, output: Tensor) -> Tensor:
     return counts.flatten(1).sum(1) / output[0].numel()
 
 
-def _remember(output: Tensor, entry: Tensor, rows: int, scratch: Tensor | None) -> Tensor:
-    """The entries' memory ``(N, 5)`` one batch later; lowest, highest and zeros only with a ``scratch``."""
-    seen, batches, low, high, zeros = entry.unbind(1)
-    if scratch is not None:
+def _remember(output: Tensor, entry: Tensor, rows: int, zeros: Tensor | None) -> Tensor:
+    """The entries' memory ``(N, 5)`` one batch later; lowest, highest and zeros only with the units' zeros."""
+    made = entry + _one_more(rows, entry.device)
+    if zeros is not None:
         flat = output.flatten(1)  # aminmax is 20 times slower on a CPU
-        low, high = torch.fmin(low, flat.amin(1)), torch.fmax(high, flat.amax(1))
-        zeros = torch.maximum(zeros, _share(_count(torch.eq, output, 0.0, scratch), output))
-    return torch.stack([seen + rows, batches + 1, low, high, zeros], dim=1)
+        low, high, most = made[:, 2], made[:, 3], made[:, 4]
+        torch.fmin(low, flat.amin(1), out=low)
+        torch.fmax(high, flat.amax(1), out=high)
+        torch.maximum(most, _share(zeros, output), out=most)
+    return made
 
 
 def _guess(entry: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from lightning_diag._transfer import is_finite_now
 from lightning_diag.probes import activation_kernels as kernels
 from lightning_diag.probes.activation_curves import Curve
 from lightning_diag.probes.activation_kernels import Memory
@@ -95,7 +96,8 @@ def measured(tracks: Sequence[Track], hidden: Iterable[bool], shelves: Shelves) 
         alike = [tracks[i] for i, _, _ in members]
         outputs = shelves.together(group, alike, [output for _, output, _ in members])
         given = _stack([g for _, _, g in members]) if curve.of_input else outputs
-        stats, memory = kernels.measure(outputs, given, _joined(alike), curve, shelves.scratch(outputs))
+        memory = _joined(alike)
+        stats, memory = kernels.measure(outputs, given, memory, curve, shelves.scratch(outputs), is_finite_now)
         for k, ((i, _, _), row) in enumerate(zip(members, stats.unbind(0), strict=True)):
             found[i] = row
             tracks[i].remember(memory, k)

@@ -94,6 +94,8 @@ class Batch:
         captured: outputs of the outermost module calls, last first, while they are known.
         calls: these calls with their arguments, first first, while the loss is told, and in validation.
         keys: content keys of its samples in three parts, ``(B, 3)``, once a probe has worked them out.
+        rows, parts, sums: its inputs in float64, what is added up of them, and that by class, once a probe has worked
+            them out (:mod:`.data_inputs`).
         counted: whether its samples were counted: several losses may be made of one batch.
         observed: whether probes were shown its predictions and targets for an earlier of its losses: those that count
             samples leave it out then.
@@ -109,6 +111,9 @@ class Batch:
     captured: Sequence[Tensor] = ()
     calls: Sequence[tuple[nn.Module, tuple[Any, ...], dict[str, Any]]] = ()
     keys: Tensor | None = None
+    rows: Tensor | None = None
+    parts: Tensor | None = None
+    sums: Tensor | None = None
     counted: bool = False
     observed: bool = False
     epoch: int = 0

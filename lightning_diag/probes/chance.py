@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
+from lightning_diag.observation import Observation
 from lightning_diag.probes.base import Batch, Probe, Scene, Values
 from lightning_diag.probes.batch_fields import find_input
+from lightning_diag.probes.constants import constant
 from lightning_diag.probes.observer import are_tokens
 from lightning_diag.reading import Reading
 
@@ -79,13 +81,12 @@ class ChanceProbe(Probe):
         if self._seen > DENSE and self._seen % SPARSE:
             return
         loss = batch.loss.float().reshape(())
-        made = {**self._supervised(batch, loss), **self._reconstruction(batch)}
-        if not made:
+        if not (made := {**self._supervised(batch, loss), **self._reconstruction(batch)}):
             return
         nan = loss.new_full((), math.nan)
-        values = [made.get(name, (nan, nan)) for name in CANDIDATES]
-        self._errors = torch.stack([((v - loss) / loss.abs().clamp_min(1e-12)).abs() for v, _ in values])
-        self._levels = torch.stack([level.float().reshape(()) for _, level in values])
+        pairs = [made.get(name, (nan, nan)) for name in CANDIDATES]
+        losses, self._levels = torch.stack([v for v, _ in pairs]), torch.stack([level for _, level in pairs])
+        self._errors = ((losses - loss) / loss.abs().clamp_min(1e-12)).abs()
 
     def collect(self) -> Values:
         if self._errors is None or self._levels is None:
@@ -168,52 +169,53 @@ class ChanceProbe(Probe):
             return {}
         if seen.logits is not None and not seen.target.is_floating_point() and seen.logits.ndim == seen.target.ndim + 1:
             self._tokens = are_tokens(find_input(batch.batch), seen.target)
-            return self._classification(seen.logits, seen.target, loss)
+            return self._classification(seen, seen.logits, loss)
         output = seen.logits if seen.logits is not None else seen.preds
         if output is None or output.numel() != seen.target.numel():
             return {}
         return self._elementwise(output.float(), seen.target.float().reshape(output.shape))
 
-    def _classification(self, logits: Tensor, target: Tensor, loss: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    def _classification(self, seen: Observation, logits: Tensor, loss: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         classes = logits.shape[1]
         if classes > MAX_CLASSES:
             return {}
         self._classes = classes
         flat = logits.float().movedim(1, -1).reshape(-1, classes)
-        labels = target.reshape(-1).long()
-        valid = (labels >= 0) & (labels < classes)
-        safe = labels.clamp(0, classes - 1)
-        share = self._label_shares(safe, valid, classes)
-        self._coverage = self._covered(share, labels, classes)
-        entropy = -(share * share.clamp_min(1e-12).log()).sum()
+        safe, weight = seen.labels.reshape(-1), seen.valid.reshape(-1).float()
+        share = self._label_shares(safe, weight, classes)
+        self._coverage = self._covered(share, seen, classes)
+        entropy = torch.special.entr(share).sum()
         logp = F.log_softmax(flat, dim=1)
-        weight = valid.float()
         count = weight.sum().clamp_min(1)
-        nll = -(logp.gather(1, safe[:, None])[:, 0] * weight).sum()
-        mean = nll / count
-        uniform = -(logp.mean(1) * weight).sum() / count
+        own = torch.stack([logp.gather(1, safe[:, None])[:, 0], logp.mean(1)])
+        both = (own * weight).sum(1).neg()
+        nll = both[0]
+        mean, uniform = (both / count).unbind(0)
         self._smooth(loss, mean, uniform, classes)
-        onehot = F.one_hot(safe, classes).float()
+        onehot = torch.zeros_like(flat).scatter_(1, safe[:, None], 1.0)  # ``one_hot`` looks at the values on a CPU
         return {
             "cross-entropy": (mean, entropy),
             "cross-entropy (sum)": (nll, entropy * count),
             "mse (one-hot)": (F.mse_loss(flat, onehot), (share * (1 - share)).mean()),
         }
 
-    def _covered(self, share: Tensor, labels: Tensor, classes: int) -> Tensor:
+    def _covered(self, share: Tensor, seen: Observation, classes: int) -> Tensor:
         """Share of the classes that were targets; NaN while labels are too few to say that the others never are."""
         if self._tokens:
             return share.new_ones(())
-        covered = (share > 0).float().mean() * ((labels >= classes).float().mean() <= ASTRAY)
-        few = self._sums["labels"].sum() < LABELS * classes
-        return torch.where((covered < COVERED) & few, math.nan, covered)
+        assert seen.target is not None
+        beyond = (seen.target >= classes).mean(dtype=torch.float32)
+        covered = (share > 0).mean(dtype=torch.float32) * (beyond <= ASTRAY)
+        few = self._labelled < LABELS * classes
+        return torch.where((covered < COVERED) & few, constant(math.nan, share.device), covered)
 
     def _smooth(self, loss: Tensor, mean: Tensor, uniform: Tensor, classes: int) -> None:
         """Solve ``loss = (1 - e) * mean + e * uniform`` for e; the floor is the entropy of a smoothed label."""
         epsilon = (loss - mean) / (uniform - mean)
-        top = 1 - epsilon + epsilon / classes
         rest = epsilon / classes
-        floor = -(top * top.clamp_min(1e-12).log() + (classes - 1) * rest * rest.clamp_min(1e-12).log())
+        shares = torch.stack([1 - epsilon + rest, rest])
+        terms = shares * shares.clamp_min(1e-12).log()
+        floor = torch.add(terms[0], terms[1], alpha=classes - 1).neg()
         self._smoothing = [epsilon, floor]
 
     def _elementwise(self, output: Tensor, target: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
@@ -238,14 +240,14 @@ class ChanceProbe(Probe):
         _, variance, _ = self._moments("input", rows)
         return {"reconstruction mse": (F.mse_loss(output.float().reshape(rows.shape), rows), variance.mean())}
 
-    def _label_shares(self, labels: Tensor, valid: Tensor, classes: int) -> Tensor:
+    def _label_shares(self, labels: Tensor, weight: Tensor, classes: int) -> Tensor:
         """Running label frequencies ``(K,)``; a scatter, because ``bincount`` would wait for the device."""
         counts = self._sums.get("labels")
         if counts is None or counts.numel() != classes:
             counts = torch.zeros(classes, device=labels.device, dtype=torch.float32)
-        counts = counts.scatter_add(0, labels, valid.float())
-        self._sums["labels"] = counts
-        return counts / counts.sum().clamp_min(1)
+        counts = self._sums["labels"] = counts.scatter_add(0, labels, weight)
+        self._labelled = counts.sum()
+        return counts / self._labelled.clamp_min(1)
 
     def _moments(self, name: str, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Running mean and variance per column ``(D,)`` of rows ``(N, D)``, and the mean absolute deviation."""

@@ -63,6 +63,15 @@ class ClassCounts(Metric):
         if self.confusion.numel():
             self.confusion.view(-1).scatter_add_(0, truth * k + guess, valid)
 
+    def count_seen(self, seen: Observation) -> None:
+        """The same for class scores of K classes, from what others worked out of them; without the confusion.
+
+        What is counted of training batches travels without who was taken for whom.
+        """
+        index, valid = seen.labels.reshape(-1), seen.valid.reshape(-1).double()
+        self.support.scatter_add_(0, index, valid)
+        self.right.scatter_add_(0, index, seen.right.reshape(-1).double())
+
     def count_labels(self, predicted: Tensor, target: Tensor) -> None:
         """Add multi-label predictions and targets, both ``(B, K)`` of 0 and 1; a label counts as a class."""
         truth, guess = target.double(), predicted.double()

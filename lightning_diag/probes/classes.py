@@ -54,7 +54,7 @@ class ClassProbe(Probe):
     def observed(self, batch: Batch) -> None:
         if batch.observed:
             return
-        self._train = self._count(self._train, batch.observation)
+        self._train = self._count(self._train, batch.observation, whole=False)
         self._batches += 1
 
     def collect(self) -> Values:
@@ -104,7 +104,7 @@ class ClassProbe(Probe):
     def detach(self) -> None:
         self._train = self._val = None
 
-    def _count(self, counts: ClassCounts | None, seen: Observation | None) -> ClassCounts | None:
+    def _count(self, counts: ClassCounts | None, seen: Observation | None, *, whole: bool = True) -> ClassCounts | None:
         if seen is None or seen.target is None or seen.logits is None:
             return counts
         classes = number_of_classes(seen)
@@ -115,7 +115,10 @@ class ClassProbe(Probe):
             counts = ClassCounts(classes, seen.target.device)
             self._classes = classes
         with torch.no_grad():
-            count_batch(counts, seen)
+            if multi and not whole:
+                counts.count_seen(seen)
+            else:
+                count_batch(counts, seen)
         return counts
 
     def _train_values(self) -> Values:

@@ -225,11 +225,14 @@ class DataContentProbe(Probe):
             self._unhashable = True
             return
         self._held += 1
-        if not (wait and self._waiting.take(samples)):
+        if wait and self._waiting.take(samples):
+            if self._waiting.full:
+                self._hash_waiting()
+            return
+        if not self._waiting.alike(samples):
             self._hash_waiting()
-            batch.keys = self._add(samples)
-        elif self._waiting.full:
-            self._hash_waiting()
+        rows = self._add(self._waiting.joined(samples) or samples)
+        batch.keys = rows[len(rows) - len(samples.inputs[0]) :]
 
     def _hash_waiting(self) -> None:
         samples = self._waiting.joined()

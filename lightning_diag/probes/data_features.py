@@ -13,7 +13,7 @@ from lightning_diag.probes import data_kernels as kernels
 from lightning_diag.probes import sequence_kernels
 from lightning_diag.probes.base import Batch, Probe, Scene, Values
 from lightning_diag.probes.batch_fields import find_input
-from lightning_diag.probes.data_inputs import normalizes_inputs
+from lightning_diag.probes.data_inputs import normalizes_inputs, parts_of, sums_of
 from lightning_diag.probes.domain_sums import wide
 from lightning_diag.probes.observer import are_tokens
 
@@ -74,7 +74,7 @@ class DataFeatureProbe(Probe):
     def validation_batch(self, batch: Batch) -> None:
         seen = batch.observation
         if seen is not None and seen.target is not None and self._by_class is not None:
-            made = _sums_by_class(batch, seen.target, self._by_class.shape[1])
+            made = sums_of(batch, seen.target, self._by_class.shape[1])
             if made is not None:
                 self._val_by_class = made if self._val_by_class is None else self._val_by_class + made
 
@@ -95,9 +95,10 @@ class DataFeatureProbe(Probe):
         given = find_input(batch.batch)
         features = None if given is None or given.is_sparse or given.is_nested else kernels.as_features(given)
         if features is not None:
-            self._features = kernels.add_sums(self._features, kernels.feature_sums(features))
+            made = kernels.feature_sums(features)
+            self._features = kernels.add_sums(self._features, made)
             self._batches += 1
-            self._values.append(("data/nonfinite_frac", 1 - torch.isfinite(features).float().mean()))
+            self._values.append(("data/nonfinite_frac", 1 - made[0].sum() / features.numel()))
         seen = batch.observation
         if seen is not None and seen.target is not None:
             self._look(batch, seen, seen.target)
@@ -118,25 +119,18 @@ class DataFeatureProbe(Probe):
                 ]
 
     def _order(self, batch: Batch, target: Tensor, classes: int) -> None:
-        share, counts = kernels.same_label(target, classes)
+        slots = kernels.slots(target, classes)
+        parts, made = parts_of(batch, target), sums_of(batch, target, classes, slots)
+        counts = kernels.label_counts(target, classes) if made is None else made[0, :, 0]
         self._labels = counts if self._labels is None or self._labels.shape != counts.shape else self._labels + counts
-        total = self._labels.sum()
-        chance = (self._labels * (self._labels - 1)).sum() / (total * (total - 1)).clamp_min(1)
-        self._values += [("data/same_label", share), ("data/same_label_chance", chance)]
-        made = _sums_by_class(batch, target, classes)
-        other = None if made is None else _sums_by_class(batch, target.roll(1), classes)
-        if made is not None and other is not None:
-            fits = self._by_class is not None and self._by_class.shape == made.shape
-            self._by_class = self._by_class + made if fits and self._by_class is not None else made
-            self._by_chance = self._by_chance + other if fits and self._by_chance is not None else other
-
-
-def _sums_by_class(batch: Batch, target: Tensor, classes: int) -> Tensor | None:
-    given = find_input(batch.batch)
-    flat = None if given is None or given.is_sparse or given.is_nested else kernels.flat_features(given)
-    if flat is None or target.ndim != 1 or target.is_floating_point() or flat.shape[0] != target.shape[0]:
-        return None
-    return kernels.class_sums(flat, target, classes)
+        alike, chance = kernels.pairs_alike(torch.stack([counts, self._labels])).unbind(0)
+        self._values += [("data/same_label", alike), ("data/same_label_chance", chance)]
+        if made is None or parts is None:
+            return
+        other = kernels.sums_at(parts, slots.roll(1), classes)
+        fits = self._by_class is not None and self._by_class.shape == made.shape
+        self._by_class = self._by_class + made if fits and self._by_class is not None else made
+        self._by_chance = self._by_chance + other if fits and self._by_chance is not None else other
 
 
 def _feature_values(sums: Tensor) -> Values:

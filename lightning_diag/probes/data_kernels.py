@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lightning_diag.probes.constants import constant
 from lightning_diag.probes.domain_sums import wide
 
 FEATURES = 256  # features whose statistics are kept, evenly strided
@@ -30,18 +31,22 @@ def as_features(inputs: Tensor) -> Tensor | None:
 def feature_sums(features: Tensor) -> Tensor:
     """Return finite count, sum, sum of squares, minimum and maximum of each feature, float64 ``(5, F)``."""
     values = wide(features)
-    finite = torch.isfinite(values)
-    zero = torch.where(finite, values, 0.0)
-    low = torch.where(finite, values, torch.inf).amin(0)
-    high = torch.where(finite, values, -torch.inf).amax(0)
-    return torch.stack([wide(finite).sum(0), zero.sum(0), zero.square().sum(0), low, high])
+    finite = values.abs() < torch.inf  # ``isfinite`` is four kernels
+    zero, most, least = (constant(x, values.device, values.dtype) for x in (0.0, torch.inf, -torch.inf))
+    given = torch.where(finite, values, zero)
+    low = torch.where(finite, values, most).amin(0)
+    high = torch.where(finite, values, least).amax(0)
+    return torch.stack([finite.sum(0, dtype=values.dtype), given.sum(0), given.square().sum(0), low, high])
 
 
 def add_sums(old: Tensor | None, new: Tensor) -> Tensor:
     """Join two :func:`feature_sums`."""
     if old is None or old.shape != new.shape:
         return new
-    return torch.cat([old[:3] + new[:3], torch.minimum(old[3:4], new[3:4]), torch.maximum(old[4:], new[4:])])
+    joined = old + new
+    torch.minimum(old[3], new[3], out=joined[3])
+    torch.maximum(old[4], new[4], out=joined[4])
+    return joined
 
 
 def class_sums(inputs: Tensor, labels: Tensor, classes: int) -> Tensor:
@@ -52,11 +57,30 @@ def class_sums(inputs: Tensor, labels: Tensor, classes: int) -> Tensor:
         labels: ``(B,)`` integers.
         classes: K.
     """
-    x = torch.nan_to_num(wide(inputs.detach()), nan=0.0, posinf=0.0, neginf=0.0)
-    valid = wide((labels >= 0) & (labels < classes)).unsqueeze(1)
-    index = labels.clamp(0, classes - 1).long()
-    parts = torch.stack([valid.expand_as(x), x * valid, x.square() * valid])
-    return torch.zeros(3, classes, x.shape[1], dtype=x.dtype, device=x.device).index_add_(1, index, parts)
+    return sums_at(parts_of(finite_doubles(inputs)), slots(labels, classes), classes)
+
+
+def slots(labels: Tensor, classes: int) -> Tensor:
+    """Return the labels ``(B,)`` as int64 indices; those out of range get the place behind the last class."""
+    index = labels.long()
+    known = index.clamp(0, classes - 1)
+    return torch.where(known == index, known, constant(classes, labels.device, torch.int64))
+
+
+def finite_doubles(inputs: Tensor) -> Tensor:
+    """Return inputs in float64, 0 where they aren't finite."""
+    return torch.nan_to_num(wide(inputs.detach()), nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def parts_of(x: Tensor) -> Tensor:
+    """Return what is added up of inputs ``(B, F)``: 1, themselves and their squares, ``(3, B, F)``."""
+    return torch.stack([constant(1.0, x.device, x.dtype).expand_as(x), x, x.square()])
+
+
+def sums_at(parts: Tensor, index: Tensor, classes: int) -> Tensor:
+    """Return the sums of :func:`parts_of` by class ``(3, K, F)``, given the samples' :func:`slots`."""
+    sums = parts.new_zeros(3, classes + 1, parts.shape[2])
+    return sums.index_add_(1, index, parts)[:, :classes]
 
 
 def flat_features(inputs: Tensor) -> Tensor | None:
@@ -67,14 +91,18 @@ def flat_features(inputs: Tensor) -> Tensor | None:
     return flat[:, :: -(-flat.shape[1] // FEATURES)]
 
 
-def same_label(labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """Return the share of pairs of a batch ``(B,)`` that share a label, and the batch's label counts ``(K,)``."""
-    valid = wide((labels >= 0) & (labels < classes))
-    counts = torch.zeros(classes, dtype=valid.dtype, device=labels.device)
-    counts = counts.scatter_add(0, labels.clamp(0, classes - 1).long(), valid)
-    n = counts.sum()
-    pairs = (n * (n - 1)).clamp_min(1)
-    return (counts * (counts - 1)).sum() / pairs, counts
+def label_counts(labels: Tensor, classes: int) -> Tensor:
+    """Return how many of a batch's labels ``(B,)`` are of each class, float64 ``(K,)``."""
+    index = slots(labels, classes)
+    one = constant(1.0, labels.device, torch.float32 if labels.device.type == "mps" else torch.float64)
+    return one.new_zeros(classes + 1).scatter_add_(0, index, one.expand_as(index))[:classes]
+
+
+def pairs_alike(counts: Tensor) -> Tensor:
+    """Return the share of pairs of samples that share a label, given how many have each, ``(..., K)``."""
+    pairs = torch.stack([counts * (counts - 1), counts], -2).sum(-1)
+    alike, n = pairs.unbind(-1)
+    return alike / (n * (n - 1)).clamp_min(1)
 
 
 def margins(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,9 +116,11 @@ def margins(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     Source: Pleiss et al., Identifying mislabeled data using the area under the margin ranking, 2020 (arXiv:2001.10528).
     """
     scores = logits.detach().float()
-    index = target.clamp(0, scores.shape[1] - 1).long().unsqueeze(1)
+    labels = target.long()
+    known = labels.clamp(0, scores.shape[1] - 1)
+    index, nan = known.unsqueeze(1), constant(torch.nan, scores.device)
     own = scores.gather(1, index)
     other, which = scores.scatter(1, index, -torch.inf).max(1)
-    valid = (target >= 0) & (target < scores.shape[1])
-    margin = (own[:, 0] - other).clamp(-SURE, SURE)
-    return torch.where(valid, margin, torch.nan), torch.where(valid, which.float(), torch.nan)
+    valid = known == labels
+    margin = (own[:, 0] - other).clamp_(-SURE, SURE)
+    return torch.where(valid, margin, nan), torch.where(valid, which, nan)

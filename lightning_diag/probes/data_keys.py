@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lightning_diag._transfer import wait_for_all
 from lightning_diag.probes.batch_fields import NO_INPUT, as_mapping
+from lightning_diag.probes.constants import made_once
 
 COLUMNS = 1021  # a prime: rows of an image that move by whole lines don't fall into the same columns
 BITS = 21  # of a key in one float32 of a packet, three of them a key
@@ -41,7 +42,8 @@ def keys_on_host(tensors: Sequence[Tensor]) -> list[int]:
 
 def chunks(keys: Tensor) -> Tensor:
     """Return keys ``(N,)`` as ``(N, 3)`` float32 of 21 bits each, which a packet carries without loss."""
-    return torch.stack([keys & MASK, (keys >> BITS) & MASK, (keys >> 2 * BITS) & MASK], 1).float()
+    parts: Tensor = (keys[:, None] >> _shifts_on(keys.device)) & MASK
+    return parts.float()
 
 
 def hashed_tensors(batch: Any) -> list[Tensor]:
@@ -105,6 +107,11 @@ def _words(rows: Tensor) -> Tensor:
         return rows.view(torch.int64)
     plain = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[size]
     return rows.contiguous().view(plain).to(torch.int64)
+
+
+@made_once
+def _shifts_on(device: torch.device) -> Tensor:
+    return torch.arange(0, 3 * BITS, BITS, device=device)
 
 
 def _weights_on(device: torch.device) -> Tensor:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from lightning_diag.probes.base import Batch, Probe, Scene, Values
 from lightning_diag.probes.batch_fields import find_input
-from lightning_diag.probes.data_kernels import flat_features
+from lightning_diag.probes.constants import constant
+from lightning_diag.probes.data_inputs import rows_of, sums_of
 from lightning_diag.probes.domain_sums import wide
 
 MAX_CLASSES = 100
@@ -46,7 +47,7 @@ class LinearBaselineProbe(Probe):
         if pair is None:
             return
         x, target, classes = pair
-        ones = torch.cat([x, torch.ones_like(x[:, :1])], 1)
+        ones = torch.cat([x, constant(1.0, x.device, x.dtype).expand(len(x), 1)], 1)
         right = ones if classes else torch.cat([ones, wide(target).reshape(len(x), -1)], 1)
         made = ones.T @ right
         if self._moments is None or self._moments.shape != made.shape:
@@ -54,15 +55,15 @@ class LinearBaselineProbe(Probe):
         self._moments = self._moments + made
         self._seen += len(x)
         if classes:
-            self._add_classes(x, target, classes)
+            self._add_classes(sums_of(batch, target, classes))
 
-    def _add_classes(self, x: Tensor, target: Tensor, classes: int) -> None:
-        if self._by_class is None or self._by_class.shape != (classes, x.shape[1]) or self._counts is None:
-            self._by_class, self._counts = x.new_zeros(classes, x.shape[1]), x.new_zeros(classes)
-        valid = wide((target >= 0) & (target < classes))
-        index = target.clamp(0, classes - 1).long()
-        self._by_class = self._by_class.index_add(0, index, x * valid[:, None])
-        self._counts = self._counts.index_add(0, index, valid)
+    def _add_classes(self, made: Tensor | None) -> None:
+        assert made is not None
+        counts, sums, _ = made.unbind(0)
+        if self._by_class is None or self._by_class.shape != sums.shape or self._counts is None:
+            self._by_class, self._counts = torch.zeros_like(sums), torch.zeros_like(counts[:, 0])
+        self._by_class = self._by_class + sums
+        self._counts = self._counts + counts[:, 0]
 
     def validation_start(self) -> None:
         self._scores, self._model = None, None
@@ -108,10 +109,9 @@ def _pair(batch: Batch) -> tuple[Tensor, Tensor, int] | None:
     seen, given = batch.observation, find_input(batch.batch)
     if seen is None or seen.target is None or given is None or given.is_sparse or given.is_nested:
         return None
-    flat, target = flat_features(given), seen.target
-    if flat is None or target.ndim == 0 or target.shape[0] != flat.shape[0]:
+    x, target = rows_of(batch), seen.target
+    if x is None or target.ndim == 0 or target.shape[0] != x.shape[0]:
         return None
-    x = wide(torch.nan_to_num(flat.detach(), nan=0.0, posinf=0.0, neginf=0.0))
     if target.is_floating_point():
         small = target.numel() <= 8 * len(x) and target.numel() < given.numel()  # not an autoencoder's
         return (x, target.detach(), 0) if small else None

@@ -11,6 +11,7 @@ from lightning_diag.observation import Observation
 from lightning_diag.probes import data_kernels as kernels
 from lightning_diag.probes.base import Batch
 from lightning_diag.probes.batch_fields import find_target
+from lightning_diag.probes.constants import constant
 from lightning_diag.probes.data_keys import chunks, hashed_tensors, sample_keys
 
 HALF = 2**24  # whole numbers below it are exact in float32
@@ -57,15 +58,16 @@ def train_rows(samples: Samples, epoch: int) -> Tensor:
     """
     with torch.no_grad():
         parts = chunks(sample_keys(samples.inputs))
-        made = parts.new_full((len(parts), 9), torch.nan)
-        made[:, :3], made[:, 6] = parts, float(epoch)
+        count, device = len(parts), parts.device
+        label = margin = other = low = high = constant(torch.nan, device).expand(count)
         if samples.target is not None:
-            made[:, 3] = samples.target
+            label = samples.target.float()
             if samples.logits is not None:
-                made[:, 4], made[:, 5] = kernels.margins(samples.logits, samples.target)
+                margin, other = kernels.margins(samples.logits, samples.target)
         if samples.ids is not None:
-            made[:, 7], made[:, 8] = samples.ids % HALF, samples.ids.div(HALF, rounding_mode="floor")
-        return made
+            low, high = (samples.ids % HALF).float(), samples.ids.div(HALF, rounding_mode="floor").float()
+        now = constant(float(epoch), device).expand(count)
+        return torch.cat([parts, torch.stack([label, margin, other, now, low, high], 1)], 1)
 
 
 def val_rows(batch: Batch, first: int) -> Tensor | None:

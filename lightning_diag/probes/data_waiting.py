@@ -32,17 +32,22 @@ class WaitingSamples:
 
     def take(self, samples: Samples) -> bool:
         """Keep a copy of a batch; False where it is large, or of another kind than those that wait."""
-        if sum(t.numel() for t in samples.inputs) > SMALL or (self._kept and _kind(samples) != _kind(self._kept[0])):
+        if sum(t.numel() for t in samples.inputs) > SMALL or (self._kept and not self.alike(samples)):
             return False
         inputs, *rest = samples
         self._kept.append(Samples(tuple(t.clone() for t in inputs), *(None if t is None else t.clone() for t in rest)))
         return True
 
-    def joined(self) -> Samples | None:
-        """Return all that waits as one batch, and forget it; None for nothing."""
+    def alike(self, samples: Samples) -> bool:
+        """Whether a batch is of the kind of those that wait."""
+        return bool(self._kept) and _kind(samples) == _kind(self._kept[0])
+
+    def joined(self, last: Samples | None = None) -> Samples | None:
+        """Return all that waits as one batch, one like them behind it, and forget it; None where nothing waits."""
         kept, self._kept = self._kept, []
         if not kept:
             return None
+        kept = kept if last is None else [*kept, last]
         inputs = tuple(torch.cat(parts) for parts in zip(*(samples.inputs for samples in kept), strict=True))
         return Samples(inputs, *(_joined(parts) for parts in list(zip(*kept, strict=True))[1:]))
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_diag.probes.base import Batch, Probe, Scene, Values
+from lightning_diag.probes.constants import constant
 from lightning_diag.probes.norms import l2_norms, total_norm
 from lightning_diag.probes.optimizers import decay_of_each, decays, names, rates
 from lightning_diag.probes.parameters import TrainedParameters, dropout, fan_in
@@ -110,7 +111,7 @@ class GradientProbe(Probe):
             return  # with several optimizers stepped by hand, one's gradients may wait while another's are made
         known = self.parameters
         if all(p.grad is None for p, holder in zip(known.tensors, known.holder, strict=True) if holder >= 0):
-            self._carried = torch.zeros((), device=self._device, dtype=torch.float32)
+            self._carried = constant(0.0, self._device)
         else:
             norms = self._whole({k: self._norms_now(k) for k in range(len(self._tensors))})
             self._carried = total_norm(torch.where(self._clearable, norms, 0.0))
@@ -142,7 +143,8 @@ class GradientProbe(Probe):
         weight = torch.linalg.vector_norm(before, dim=1)
         part = self._blow_up[optimizer] * self._share[optimizer] if self._sharded else self._blow_up[optimizer]
         self._sizes[optimizer], self._ways[optimizer] = weight * part, far * part
-        ratio = change * part if self._sharded else change / torch.where(weight > 0, weight, float("nan"))
+        nan = constant(float("nan"), self._device)
+        ratio = change * part if self._sharded else change / torch.where(weight > 0, weight, nan)
         self._ratios[optimizer] = ratio
 
     def collect(self) -> Values:
@@ -165,7 +167,8 @@ class GradientProbe(Probe):
             shared = self._handed == 1 and len(self._norms) == len(self._optimizers)
             values.append(("optimizer/shared_loss", np.float64(shared)))
         if not self._sharded:  # else the host compares what all processes have
-            values.insert(3, ("grad/clipped", (after < before * (1 - 1e-4)).float()))
+            clipped = 0.0 if after is before else (after < before * (1 - 1e-4)).float()
+            values.insert(3, ("grad/clipped", clipped))
         if self._ratios:
             change = "update/parameter_norm" if self._sharded else "update/parameter_ratio"
             values.append(("weight/parameter_norm", self._whole(self._sizes)))

@@ -43,7 +43,13 @@ def _plain(tensors: Sequence[Tensor | None]) -> bool:
 
 
 def total_norm(norms: Tensor) -> Tensor:
-    """Return the global L2 norm, a scalar, from per-tensor norms ``(P,)``; scaled so that squares don't overflow."""
+    """Return the global L2 norm, a scalar, from per-tensor norms ``(P,)``; in float64, so that squares don't overflow.
+
+    Where a device has no float64, they are scaled by the largest instead.
+    """
+    if norms.device.type != "mps":
+        whole: Tensor = torch.linalg.vector_norm(norms, dtype=torch.float64).to(norms.dtype)
+        return whole
     largest = norms.max() if norms.numel() else norms.new_zeros(())
     safe = torch.where((largest > 0) & torch.isfinite(largest), largest, torch.ones_like(largest))
     scaled: Tensor = torch.linalg.vector_norm(norms / safe)

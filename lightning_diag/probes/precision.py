@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_diag.probes.base import Probe, Scene, Values
+from lightning_diag.probes.constants import constant
 from lightning_diag.probes.parameters import TrainedParameters
 from lightning_diag.probes.shards import is_distributed
 from lightning_diag.probes.strided import strided_view
@@ -34,6 +35,7 @@ class PrecisionProbe(Probe):
         known = TrainedParameters.of(scene.module, list(scene.optimizers))
         held = [(k, p) for k, p in zip(known.holder, known.tensors, strict=True) if k >= 0 and p.numel()]
         self._counts: list[Tensor] = []
+        self._elements = 0  # of these counts
         self._lost: list[Tensor] = []
         self._before: dict[int, list[tuple[Tensor, Tensor, Tensor]]] = {}
         self._chosen: dict[int, list[Tensor]] = {}
@@ -56,6 +58,7 @@ class PrecisionProbe(Probe):
         with torch.no_grad():
             grads = [strided_view(g) for _, g in pairs]
             self._counts.append(near_smallest(grads))
+            self._elements += sum(g.numel() for g in grads)
             self._before[optimizer] = [
                 (view := strided_view(p), view.clone(), grad != 0)
                 for (p, _), grad in zip(pairs, grads, strict=True)
@@ -73,9 +76,12 @@ class PrecisionProbe(Probe):
         self._counts, self._lost, self._before = [], [], {}
         if not counts:
             return []
-        n, nonzero, near = torch.stack(counts).sum(0)
-        quantized = torch.where(nonzero >= LEAST, (near - 1) / (nonzero - 1), torch.nan)
-        values: Values = [("grad/zero_frac", 1 - nonzero / n), ("grad/quantized_frac", quantized)]
+        found = counts[0] if len(counts) == 1 else torch.stack(counts).sum(0)
+        nonzero = found[0]
+        without, more = (found - 1).unbind(0)  # the smallest itself
+        quantized = torch.where(nonzero >= LEAST, more / without, constant(torch.nan, found.device))
+        values: Values = [("grad/zero_frac", 1 - nonzero / self._elements), ("grad/quantized_frac", quantized)]
+        self._elements = 0
         if lost:
             stayed, moved = torch.stack(lost).sum(0)
             values.append(("update/lost_frac", stayed / moved))
@@ -86,16 +92,16 @@ class PrecisionProbe(Probe):
 
 
 def near_smallest(grads: Sequence[Tensor]) -> Tensor:
-    """Return how many elements there are, how many aren't zero, and how many of these are near the smallest, ``(3,)``.
+    """Return how many elements aren't zero, and how many of these are near the smallest, ``(2,)``.
 
     Near: a whole multiple, up to ``2 ** BITS``, of the smallest absolute value that isn't zero.
 
     >>> near_smallest([torch.tensor([0.0, 1.0, -3.0, 1.5, 1000.0])]).tolist()
-    [5.0, 4.0, 2.0]
+    [4.0, 2.0]
     """
     size = torch.cat([g.detach().flatten().float() for g in grads]).abs()
     there = size > 0
-    smallest = torch.where(there, size, torch.inf).min()
-    multiple = size / smallest
-    near = there & (multiple <= 2**BITS) & ((multiple - multiple.round()).abs() < EXACT)
-    return torch.stack([torch.full_like(smallest, size.numel()), there.sum().float(), near.sum().float()])
+    size = torch.where(there, size, constant(torch.inf, size.device))
+    multiple = size / size.min()  # what isn't there is infinitely many of them, or no number
+    near = (multiple <= 2**BITS) & ((multiple - multiple.round()).abs_() < EXACT)
+    return torch.stack([there, near]).sum(1, dtype=torch.float32)

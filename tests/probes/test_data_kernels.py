@@ -12,6 +12,7 @@ from lightning_diag.observation import Observation
 from lightning_diag.probes import data_kernels as kernels
 from lightning_diag.probes.base import Batch, Scene
 from lightning_diag.probes.data_features import DataFeatureProbe
+from lightning_diag.probes.data_inputs import sums_of
 from lightning_diag.probes.data_sketch import BANDS, BITS, SEED, Sketcher
 from lightning_diag.reading import Facts
 
@@ -50,7 +51,8 @@ def test_sums_by_class(dtype: torch.dtype) -> None:
 
 def test_pairs_with_one_label() -> None:
     y = torch.tensor([0, 0, 0, 2, 2, 1, 7, -100])
-    share, counts = kernels.same_label(y, 3)
+    counts = kernels.label_counts(y, 3)
+    share = kernels.pairs_alike(counts)
     labels = [0, 0, 0, 2, 2, 1]
     pairs = [(i, j) for i in range(6) for j in range(6) if i != j]
     assert float(share) == pytest.approx(np.mean([labels[i] == labels[j] for i, j in pairs]))
@@ -140,3 +142,17 @@ def test_a_sketch_holds_the_signs_of_projections() -> None:
     bits = ((exact(got)[:, 3:, None].astype(np.int64) >> np.arange(BITS)) & 1).reshape(9, -1)
     clear = np.abs(projected) > 1e-4
     assert clear.mean() > 0.99 and np.array_equal(bits[clear], projected[clear] > 0)
+
+
+def test_what_several_probes_share_of_a_batch_is_what_each_would_have_made() -> None:
+    x = torch.randn(9, 2, 3, generator=torch.Generator().manual_seed(0))
+    x[0, 0, 0] = torch.nan
+    y = torch.tensor([0, 1, 2, 2, -100, 1, 7, 0, 0])
+    batch = Batch((x, y), 0)
+    sums = sums_of(batch, y, 3)
+    assert sums is not None and sums is sums_of(batch, y, 3)
+    assert torch.equal(sums, kernels.class_sums(x.reshape(9, 6), y, 3)) and sums[0, :, 0].tolist() == [3, 2, 2]
+    assert torch.equal(sums[0, :, 0], kernels.label_counts(y, 3))
+    wider = sums_of(batch, y, 4)
+    assert wider is not None and torch.equal(wider[:, :3], sums)
+    assert sums_of(Batch((x, y[:8]), 0), y[:8], 3) is None and sums_of(Batch((x.long(), y), 0), y, 3) is None

@@ -66,3 +66,14 @@ def test_columns_that_are_not_known_are_nan() -> None:
     assert row(y, None) == [False, True, True, False, True, True]
     assert row(y, Observation(target=y, logits=torch.randn(4, 3)))[1], "a label out of range has no margin"
     assert row(y.clamp_min(0), Observation(target=y.clamp_min(0), logits=torch.randn(4, 3))) == [False] * 4 + [True] * 2
+
+
+def test_a_batch_that_does_not_wait_goes_behind_those_that_do() -> None:
+    waiting = WaitingSamples()
+    first, last = (Samples((torch.full((2, 3), x),), torch.arange(2), None, None) for x in (1.0, 2.0))
+    assert waiting.joined(last) is None and not waiting.alike(last)
+    waiting.take(first)
+    assert waiting.alike(last) and not waiting.alike(last._replace(target=None))
+    joined = waiting.joined(last)
+    assert joined is not None and joined.inputs[0][:, 0].tolist() == [1.0, 1.0, 2.0, 2.0]
+    assert waiting.joined() is None

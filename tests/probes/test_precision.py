@@ -43,12 +43,12 @@ def test_it_is_the_same_whatever_the_loss_scale() -> None:
     grads = torch.randn(4096, generator=torch.Generator().manual_seed(0)) * 1e-6
     half = grads.half().float()
     counts = [near_smallest([half * scale]).tolist() for scale in (1.0, 1024.0)]
-    assert counts[0] == counts[1] and counts[0][2] / counts[0][1] > 0.9
+    assert counts[0] == counts[1] and counts[0][1] / counts[0][0] > 0.9
 
 
 def test_a_few_gradients_that_are_left_say_nothing() -> None:
     rest = torch.randn(20, generator=torch.Generator().manual_seed(0)) + 2.0  # near each other, as a last layer's bias
-    assert near_smallest([torch.zeros(4096), rest]).tolist()[2] <= 3
+    assert near_smallest([torch.zeros(4096), rest]).tolist()[1] <= 3
     net = network()
     with torch.no_grad():
         next(m for m in net.modules() if isinstance(m, nn.Linear)).bias.fill_(-1e3)  # dead: only the last bias has one
