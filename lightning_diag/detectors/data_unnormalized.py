@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_diag.detectors._arguments import number
-from lightning_diag.detectors._consequence import SURE_STEPS
+from lightning_diag.detectors._consequence import AT_ONCE_STEPS, SURE_STEPS
 from lightning_diag.detectors._data import Doing, feature_names, unseen
 from lightning_diag.detectors._trend import several_classes
 from lightning_diag.detectors.base import Detector
@@ -56,12 +56,13 @@ class DataUnnormalized(Detector):
             later. Default 30: an offset of 100 cost a residual net with BatchNorm 39 points, whose running means lag.
 
     Fires when:
-        a warning for an offset, or a scale with the loss or validation at no better than 0.9 times chance, or one that
+        a warning for an offset, or a scale with the loss or validation at no better than 0.9 times chance (after 2 % of
+        the plan, 60 to 1,000 steps; where R is above 0.985 after 30, where inputs are too small after 12), or one that
         is too large with three classes or more and the loss above 0.3 times chance after 0.15 of the plan (at 30 and
         100, harmed trainings had 0.35 and more there, the others 0.25 at most), 0.6 in a model with normalization
-        layers further in (harmed: 0.8 and more, not harmed: 0.43). Info for a scale alone, for columns and
-        for targets. Behind a normalization or embedding among the first two layers, inputs are judged only beyond
-        ``far`` with the loss or validation at no better than 0.9 times chance.
+        layers further in (harmed: 0.8 and more, not harmed: 0.43). Info for a scale alone, for columns and for targets.
+        Behind a normalization or embedding among the first two layers, inputs are judged only beyond ``far`` with the
+        loss or validation at no better than 0.9 times chance, from step 12 on as well.
 
     False alarms:
         Counts and standardized data with few large values. Measured: `benchmarks/results/data_rules.md`.
@@ -100,7 +101,7 @@ class DataUnnormalized(Detector):
         super().__init__()
 
     def _reset(self) -> None:
-        self._doing = Doing(sure=SURE_STEPS)
+        self._doing = Doing(sure=AT_ONCE_STEPS)
         self._inputs = 0  # how many there are; 0 = not seen yet
         self._scale: list[float] = []  # the newest: offset, standard deviation, columns; empty where they don't vary
         self._targets = [0.0, 0.0, 0.0]  # sampled batches, sum of their means, sum of their mean squares
@@ -121,7 +122,7 @@ class DataUnnormalized(Detector):
         if not self._scale:
             raise NotMeasurable("the inputs don't vary")
         scale = _Scale(self._scale[0], self._scale[1], np.array(self._scale[2:]))
-        if reading.facts.input_normalized and not (scale.offset > self.far and self._doing.suffers):
+        if reading.facts.input_normalized and not (scale.offset > self.far and self._suffers(at_once=True)):
             raise NotMeasurable("a normalization or embedding is among the first two layers")
         return self._judge(reading, scale, self._inputs)
 
@@ -140,7 +141,7 @@ class DataUnnormalized(Detector):
         limit = self.low if std < self.low else self.high
         return self.found(
             reading,
-            Severity.WARNING if self._doing.suffers else Severity.INFO,
+            Severity.WARNING if self._suffers() else Severity.INFO,
             f"The targets have mean {middle:.3g} and standard deviation {std:.3g} (limit {limit:g}): a network's first "
             "answers lie around 0.",
             where=("target",),
@@ -152,7 +153,7 @@ class DataUnnormalized(Detector):
         )
 
     def _judge(self, reading: Reading, scale: _Scale, total: int) -> Finding | None:
-        suffers = self._doing.suffers
+        suffers = self._suffers(at_once=scale.std < self.low)
         if scale.offset > self.offset:
             text = f"The inputs lie {scale.offset:.3g} standard deviations from zero (limit {self.offset:g})"
             return self._finding(reading, Severity.WARNING, text, scale.offset, self.offset, scale, total)
@@ -167,6 +168,12 @@ class DataUnnormalized(Detector):
             severity = Severity.WARNING if suffers else Severity.INFO
             return self._finding(reading, severity, text, float(scale.columns.size), 0.0, scale, total)
         return None
+
+    def _suffers(self, *, at_once: bool = False) -> bool:
+        """Whether it shows; ``at_once``: from step 12 on. Inputs too large begin far above chance and get until 30."""
+        doing = self._doing
+        soon = at_once or doing.loss.watched >= SURE_STEPS or doing.val > 0.9
+        return soon and doing.suffers
 
     def _slow(self, reading: Reading) -> bool:
         """Whether much of the loss is left when a run with inputs of a usual scale has learned most."""

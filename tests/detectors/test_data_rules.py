@@ -180,9 +180,10 @@ def test_the_scale_of_inputs_is_held_against_how_the_run_does() -> None:
     }  # fmt: skip
 
 
-def test_unnormalized_inputs_are_judged_by_losses_after_they_were_seen() -> None:
+@pytest.mark.parametrize(("spread", "step_told"), [(0.01, 12), (50.0, 30)])  # too large ones get more time
+def test_unnormalized_inputs_are_judged_by_losses_after_they_were_seen(spread: float, step_told: int) -> None:
     facts, detector = Facts(planned_steps=300, chance_loss=2.3), detectors.DataUnnormalized()
-    seen = {"data/feature_mean": np.zeros(2), "data/feature_std": np.full(2, 0.01)}
+    seen = {"data/feature_mean": np.zeros(2), "data/feature_std": np.full(2, spread)}
     found = []
     for step in range(1, 60):
         values = {"loss/relative": np.float64(1.0), "data/same_label": np.float64(0.1), **(seen if step == 5 else {})}
@@ -190,7 +191,7 @@ def test_unnormalized_inputs_are_judged_by_losses_after_they_were_seen() -> None
             found.append(detector.update(Reading(step, 0, values, facts)))
     told = [f for f in found if f is not None]
     assert (told[0].step, str(told[0].severity)) == (5, "info")
-    assert next(f.step for f in told if str(f.severity) == "warning") == 30
+    assert next(f.step for f in told if str(f.severity) == "warning") == step_told
 
 
 def test_a_class_that_was_only_not_looked_at_is_no_finding() -> None:
