@@ -176,7 +176,7 @@ class Pipeline:
         if self.sampling and batch.observation is None:
             batch.outputs = outputs
             if self._look(batch):
-                self._from_outputs = True
+                self._from_outputs = batch.loss is not None or batch.number is not None  # a step may return no loss
                 self._observed(batch)
         if not stepped:
             return
