@@ -269,7 +269,7 @@ CAUSES: tuple[Pattern, ...] = (
     ),
     Pattern(
         "unnormalized-input",
-        "the inputs are not normalized",
+        "inputs or targets are not normalized",
         {"data/unnormalized": 2.4, "data/constant-feature": 1.0},
         ("sanity/input-ignored",
          "loss/bad-start", "gradients/exploding", "gradients/vanishing", "loss/spike", "loss/diverging",
@@ -345,7 +345,7 @@ CAUSES: tuple[Pattern, ...] = (
     ),
     Pattern(
         "not-learning",
-        "the model learns nothing from the inputs",
+        "the model learns nothing, or too little, from the inputs",
         {"loss/not-learning": 1.0, "loss/plateau": 0.6, "sanity/worse-than-linear": 0.7, "classes/collapsed": 0.6},
         ("fit/underfitting", "classes/collapsed", "classes/neglected"),
         "train on one single batch for 100 steps: if that doesn't reach a near-zero loss the fault is in the model or "

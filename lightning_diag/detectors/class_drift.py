@@ -208,7 +208,7 @@ class ClassDrift(Detector):
         trades = all(self._held[key]["trade"] for key in order)
         mean, mean_before = seen.total_error, float(np.average(np.array(self._mean), weights=seen.support))
         moved = "fell" if mean < mean_before - 0.005 else "rose" if mean > mean_before + 0.02 else "held"
-        others = f", and {len(order) - 1} more classes" if len(order) > 1 else ""
+        others = f"; {len(order) - 1} more got worse" if len(order) > 1 else ""
         message = (
             f"{seen.names[k]}: error {percent(held['before'])} -> {percent(float(error[k]))} since epoch "
             f"{int(held['epoch'])} (n={int(held['n'])}, p={held['p']:.2g}) while the mean {moved} at "

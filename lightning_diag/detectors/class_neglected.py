@@ -102,7 +102,7 @@ class ClassNeglected(Detector):
         share = float(train[worst] / train.sum()) if known and train is not None else float("nan")
         rare = known and share < RARE / seen.support.size
         seen_in_training = f", {percent(share)} of the training samples seen" if known else ""
-        more = f"; so are {len(order) - 1} more classes" if len(order) > 1 else ""
+        more = _more(len(order) - 1)
         first = (
             f"draw the samples of {seen.names[worst]} as often as those of the others (a weighted sampler) for one "
             "epoch"
@@ -121,3 +121,12 @@ class ClassNeglected(Detector):
                       "samples": float(seen.support[worst]), "train_share": share},
             advice=(first, "check that its label id is the same in training and validation"),
         )  # fmt: skip
+
+
+def _more(count: int) -> str:
+    """How many classes are no better.
+
+    >>> _more(0), _more(1), _more(3)
+    ('', '; so is 1 more', '; so are 3 more')
+    """
+    return f"; so {'is' if count == 1 else 'are'} {count} more" if count else ""

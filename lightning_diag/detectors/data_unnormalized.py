@@ -17,7 +17,8 @@ from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
 
 NAMED = 5
-BATCHES = 20  # sampled, before targets are judged
+BATCHES = 20  # sampled, before targets are judged ...
+FEW, FAR = 3, 10.0  # ... or so few where they lie so many times beyond the limit
 OWN = 10.0  # a single column is off when it lies so many of its own and of the usual standard deviations from zero
 SLOW, LEFT = 0.15, 0.3  # share of the plan, and R that is left then ...
 LEFT_NORMALIZED = 0.6  # ... where a normalization further in takes the scale out
@@ -40,7 +41,7 @@ class DataUnnormalized(Detector):
         with mean ``m`` and standard deviation ``s`` over all values: ``|m| / s > offset``, or ``s`` outside ``[low,
         high]``, or a column whose own mean lies 10 of its own and 10 of the usual column's standard deviations from
         zero. Targets of a regression: their standard deviation outside ``[low, high]``, or their mean beyond ``high``,
-        over 20 sampled batches.
+        over 20 sampled batches, or 3 where either is 10 times larger still.
 
     Reads:
         ``data/feature_mean data/feature_std data/target_mean data/target_std``, and the loss, where ``data/same_label``
@@ -136,7 +137,12 @@ class DataUnnormalized(Detector):
         count, total, squares = self._targets
         middle = total / count
         std = max(squares / count - middle**2, 0.0) ** 0.5
-        if count < BATCHES or std == 0 or (self.low <= std <= self.high and abs(middle) <= self.high):
+        plain = max(std, abs(middle)) > FAR * self.high
+        if (
+            count < (FEW if plain else BATCHES)
+            or std == 0
+            or (self.low <= std <= self.high and abs(middle) <= self.high)
+        ):
             return None
         limit = self.low if std < self.low else self.high
         return self.found(

@@ -142,7 +142,7 @@ class GradientUnreached(Detector):
         mask = lost | orphan if orphan.shape == lost.shape else lost
         if mask.any():
             return self._finding(reading, mask, mask & ~held)
-        if self._run.watched < self._span(reading) or int(self._missing.count.max()) >= self.samples:
+        if self._run.watched < self._span(reading) or ((self._missing.count > 0) & ~self._reached).any():
             raise NotMeasurable("watched for too short a time")
         return None
 

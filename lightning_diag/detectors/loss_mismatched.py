@@ -64,6 +64,9 @@ SLIPS: dict[str, Slip] = {
     "broadcast mse": Slip(
         "the squared error of every output against every target of the batch: shapes (B, 1) and (B,) were broadcast",
         "give outputs and targets one shape: output.squeeze(-1), or target.unsqueeze(-1)", lost=True),
+    "softmax over the batch": Slip(
+        "made of a softmax over the samples of the batch, not over the classes: it runs along dimension 0",
+        "give the softmax dim=1 (dim=-1), or leave it away and use cross_entropy", lost=True),
 }  # fmt: skip
 _NEGATED = Slip("", "take the minus away: the optimizer minimizes", lost=True)
 _ONE_HOT = {"double softmax", "softmax of probabilities", "softmax of sigmoids", "sigmoids as scores"}
@@ -73,8 +76,8 @@ class LossMismatched(Detector):
     """The loss doesn't fit the outputs it is given: a softmax too many, a logarithm too few, a wrong sign or shape.
 
     Catches:
-        Softmax or sigmoid before a cross-entropy that has its own, ``nll_loss`` without ``log_softmax``, a loss that is
-        maximized, outputs ``(B, 1)`` against targets ``(B,)``.
+        Softmax or sigmoid before a cross-entropy that has its own, ``nll_loss`` without ``log_softmax`` or with
+        one over the samples, a loss that is maximized, outputs ``(B, 1)`` against targets ``(B,)``.
 
     Formula:
         The batch's loss is recomputed from outputs and targets as it would be with each slip. It is that slip when the

@@ -197,7 +197,7 @@ class LossTooSlow(Detector):
             reading,
             Severity.WARNING,
             f"At half of the plan the loss still stands at {percent(now)} of chance (limit {percent(limit)}) and "
-            f"fell by {pace:.3g} times as much in the second quarter as in the first: the plan ends before it is done.",
+            f"{_fall(pace)}: the plan ends before it is done.",
             evidence={"value": now, "limit": limit, "pace": min(pace, 1e6), "lr": self._rates.last},
             advice=(
                 f"repeat the first tenth with {rate}: if the loss falls faster without spikes, go on with it",
@@ -221,3 +221,14 @@ def _pace(quarter: float, half: float) -> float:
     if second <= 0.01:
         return 0.0
     return second / first if first > 0 else math.inf
+
+
+def _fall(pace: float) -> str:
+    """How the fall of the second quarter compares, in words.
+
+    >>> _fall(0.9), _fall(math.inf)
+    ('fell by 0.9 times as much in the second quarter as in the first', 'did not fall in the first quarter')
+    """
+    if math.isinf(pace):
+        return "did not fall in the first quarter"
+    return f"fell by {pace:.3g} times as much in the second quarter as in the first"

@@ -11,6 +11,7 @@ from lightning_diag.detectors._ahead import LATE, Ahead
 from lightning_diag.detectors._arguments import number, whole
 from lightning_diag.detectors._consequence import AT_ONCE_STEPS, NOTHING, Consequence
 from lightning_diag.detectors._parameters import arrays, matrices
+from lightning_diag.detectors._run_out import GONE, RunOut
 from lightning_diag.detectors.base import Detector
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Finding, Severity
@@ -32,8 +33,8 @@ class UpdateTooSmall(Detector):
     """Steps are so small against the weights that the run gets nowhere within its plan.
 
     Catches:
-        A learning rate 30 or more times too low, a schedule that never leaves its warm-up value, SGD with Adam's
-        learning rate.
+        A learning rate 30 or more times too low, a schedule that never leaves its warm-up value or, stepped once a step
+        in the place of once an epoch, decays to nothing, SGD with Adam's learning rate.
 
     Formula:
         ``u``: median over weight matrices of the update ratio (exact zeros left out: those are ``updates/frozen``),
@@ -72,7 +73,9 @@ class UpdateTooSmall(Detector):
         0.95 to 0.86, language: 0.845 to 0.77), until the way turns or the loss has fallen below that. In a
         regression R above ``learned`` is enough from 0.4 of a plan of 500 steps or more on: what guessing costs says
         little of it. The same, already from 0.15 of such a plan on, where q is surely above ``line`` (classes: R above
-        0.97, 0.82 at 0.3, 0.55 at half of the plan; numbers 0.9, 0.55, 0.45; language 0.97, 0.88, 0.78).
+        0.97, 0.82 at 0.3, 0.55 at half of the plan; numbers 0.9, 0.55, 0.45; language 0.97, 0.88, 0.78). And
+        when the learning rate fell below 0.001 of its peak within five epochs and half of the plan, stayed there for
+        5 % of it, and R is above ``target``.
 
     False alarms:
         A warning in none of the 111 healthy and 2 of the 54 harmless trainings of
@@ -144,7 +147,7 @@ class UpdateTooSmall(Detector):
 
     def _reset(self) -> None:
         self._run = Consequence(sure=AT_ONCE_STEPS)
-        self._ahead = Ahead(self.straight, self.line, self.learned)
+        self._ahead, self._out = Ahead(self.straight, self.line, self.learned), RunOut()
         self._told = False  # of a straight way or line
         self._decayed = False  # whether the learning rate ever was: after a restart the way tells of small steps, too
         self._ratios = SortedWindow(self.samples)
@@ -155,6 +158,9 @@ class UpdateTooSmall(Detector):
         run = self._run
         run.see(reading)
         self._ahead.see(reading)
+        self._out.see(reading, run.rates)
+        if run.known and run.ripe and run.relative > self.target and self._out.early(reading, run.rates):
+            return self._over(reading)
         (ratio,) = arrays(reading, "update/parameter_ratio")
         ratio = ratio[matrices(reading.facts)]
         ratio = ratio[np.isfinite(ratio) & (ratio > 0)]
@@ -177,6 +183,13 @@ class UpdateTooSmall(Detector):
         if ahead is not None or self._ratios.median() >= self.ratio_log10 or run.relative < self.learned:
             return ahead
         return self._finding(reading)
+
+    def _over(self, reading: Reading) -> Finding:
+        rates, left = self._run.rates, self._run.relative
+        stands = f"the loss stands at {left:.3g} times chance (limit {self.target:g})"
+        text = f"{self._out.in_words(reading, rates)}, and {stands}."
+        evidence = {"value": rates.decay, "limit": GONE, "relative_loss": left, "lr": rates.last}
+        return self.found(reading, Severity.WARNING, text, evidence=evidence, advice=ADVICE[:1], step=self._out.step)
 
     def _straight(self, reading: Reading) -> Finding | None:
         """Judge whether the weights only go straight ahead."""

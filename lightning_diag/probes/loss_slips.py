@@ -15,7 +15,7 @@ from lightning_diag.reading import Reading
 
 SLIPS = (
     "double softmax", "softmax of probabilities", "softmax of sigmoids", "sigmoids as scores", "likelihood of scores",
-    "likelihood of probabilities", "double sigmoid", "sigmoids as logits", "broadcast mse",
+    "likelihood of probabilities", "double sigmoid", "sigmoids as logits", "broadcast mse", "softmax over the batch",
 )  # fmt: skip
 ENOUGH = 24  # sampled batches after which a loss that was recognized as a right one is no longer looked at
 MOST = 64  # ... and any loss
@@ -34,8 +34,9 @@ class LossSlipProbe(Probe):
     ``ce(s(o), y)`` (double softmax), ``ce(o, y)`` where each row of ``o`` already is a distribution (softmax of
     probabilities) or lies strictly between 0 and 1 (sigmoids as scores), ``ce(g(o), y)``, ``-mean o_y`` where ``o`` are
     neither probabilities nor their logarithms (likelihood of scores), ``-mean s(o)_y`` or ``-mean o_y`` of
-    probabilities. With targets 0 and 1 the same of binary cross-entropy; with numbers the squared error of every output
-    against every target, which is what ``(B, 1)`` against ``(B,)`` broadcasts to.
+    probabilities; ``-mean o_y`` where each *column* of ``o`` holds logarithms of a distribution, and ``ce(o, y)`` where
+    it is one (softmax over the batch). With targets 0 and 1 the same of binary cross-entropy; with numbers the squared
+    error of every output against every target, which is what ``(B, 1)`` against ``(B,)`` broadcasts to.
 
     NaN where it doesn't apply, and where the right loss can't be told from it (all scores equal). The first sampled
     batches alone: 24 where the loss is a right one, else 64.
@@ -107,14 +108,17 @@ class LossSlipProbe(Probe):
         ones = (scores.sum(1) - 1).abs().amax() < (ROUNDING_HALF if self._half else ROUNDING)
         rows = ones & ((scores >= 0) & (scores <= 1)).all()
         given = (scores.logsumexp(1).abs() < 0.01).all()  # logarithms of probabilities: then it is the right loss
+        across = (scores.logsumexp(0).abs() < 0.01).all() & ~given  # the same of each class, over the samples
+        summed = ((scores.sum(0) - 1).abs() < ROUNDING).all() & ((scores >= 0) & (scores <= 1)).all() & ~rows
         twice, sigmoids = -mean(F.log_softmax(shares, 1)), -mean(F.log_softmax(squashed, 1))
         return {
             "double softmax": self._unlike(twice, right),
             "softmax of probabilities": _where(rows, right),
             "softmax of sigmoids": self._unlike(sigmoids, right),
-            "sigmoids as scores": _where(inside & ~rows, right),
-            "likelihood of scores": _where(~given & ~rows, self._unlike(-mean(scores), right)),
+            "sigmoids as scores": _where(inside & ~rows & ~summed, right),
+            "likelihood of scores": _where(~given & ~rows & ~across, self._unlike(-mean(scores), right)),
             "likelihood of probabilities": self._unlike(-mean(torch.where(rows, scores, shares)), right),
+            "softmax over the batch": _where(across | summed, torch.where(summed, right, -mean(scores))),
         }
 
     def _numbers(self, output: Tensor, target: Tensor, rows: int) -> Pairs:

@@ -273,3 +273,9 @@ def test_state_goes_round(cls: type[Detector]) -> None:
     run(one, {**NOISE, "data/same_label": 0.2, "data/same_label_chance": 0.1, **LOST}, 30)
     two.load_state_dict(one.state_dict())
     assert two.state_dict() == one.state_dict()
+
+
+@pytest.mark.parametrize(("mean", "first"), [(3e5, 3), (150.0, 20)])
+def test_targets_far_off_are_told_after_a_few_batches(mean: float, first: int) -> None:
+    found = run(detectors.DataUnnormalized(), {"data/target_mean": mean, "data/target_std": 77, **LEARNED})
+    assert found[0].last_step == first

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lightning_diag.detectors.gradient_unreached import GradientUnreached
-from lightning_diag.errors import ConfigurationError
+from lightning_diag.errors import ConfigurationError, NotMeasurable
 from lightning_diag.finding import Severity
 from tests.detectors.parameter_stream import (
     Make,
@@ -52,6 +52,13 @@ def test_a_spare_head_is_info_after_an_epoch() -> None:
 def test_when_it_fires(epoch: int | None, planned: int | None, fires: int) -> None:
     known = facts(steps_per_epoch=epoch, planned_steps=planned)
     assert findings(GradientUnreached(), stream(missing(slice(4, 6)), known=known))[0].last_step == fires
+
+
+def test_too_few_samples_of_a_missing_gradient_are_no_passed_check() -> None:
+    detector = GradientUnreached()
+    for reading in stream(missing(slice(4, 6)), range(50, 700, 50)):
+        with pytest.raises(NotMeasurable):
+            detector.update(reading)
 
 
 def test_sparse_samples_need_their_number() -> None:

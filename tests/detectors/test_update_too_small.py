@@ -58,6 +58,43 @@ def test_noisy_targets_leave_little_to_learn() -> None:
     assert first(late, Severity.WARNING) is None
 
 
+def decaying(rate: float, relative: float = 0.9) -> Make:
+    """The learning rate is multiplied by ``rate`` each step."""
+
+    def make(step: int, rng: np.random.Generator) -> Values:
+        return small(2e-3 * rate**step, relative, lr=0.1 * rate**step)(step, rng)
+
+    return make
+
+
+@pytest.mark.parametrize(("steps", "told"), [((1, 20, 60, 200), True), ((1, 20, 60, 90), False), ((1, 20), False)])
+def test_a_schedule_that_is_over_early_between_sparse_samples(steps: tuple[int, ...], told: bool) -> None:
+    found = findings(UpdateTooSmall(), stream(decaying(0.9), steps))
+    assert [f.first_step for f in found] == [67] * told
+
+
+def test_a_restart_that_is_met_at_its_lowest_is_none() -> None:
+    def make(step: int, rng: np.random.Generator) -> Values:
+        return small(2e-3, 0.9, lr=0.1 if step % 100 else 5e-5)(step, rng)
+
+    assert not findings(UpdateTooSmall(), stream(make, (1, 150, 200, 201, 290, 300)))
+
+
+def test_a_schedule_that_is_over_early_is_a_warning() -> None:
+    found = findings(UpdateTooSmall(), stream(decaying(0.9)))
+    assert {f.severity for f in found} == {Severity.WARNING}
+    assert (found[0].first_step, found[0].last_step) == (67, 117)
+    assert "below 0.1 % of its peak of 0.09 since step 67 of 1000, and the loss stands at 0.9 times" in found[0].message
+    assert "step or epoch?" in found[0].advice[0]
+
+
+@pytest.mark.parametrize(("rate", "relative", "epoch"), [(0.9, 0.3, 100), (0.987, 0.9, 1000), (0.9, 0.9, 10)])
+def test_a_schedule_that_may_be_over_is_none(rate: float, relative: float, epoch: int) -> None:
+    """Most is learned, half of the plan is done, or so many epochs have passed that it may wait for a plateau."""
+    known = facts(steps_per_epoch=epoch)
+    assert not findings(UpdateTooSmall(), stream(decaying(rate, relative), range(1, 701), known=known))
+
+
 def test_usual_steps_are_quiet() -> None:
     assert run(UpdateTooSmall(), stream(small(ratio=1e-3)))[-1] is None
 

@@ -55,6 +55,8 @@ def probabilities(o: Tensor) -> Tensor:
     (plain, F.nll_loss, "likelihood of scores"),
     (plain, lambda o, y: F.nll_loss(o.softmax(1), y), "likelihood of probabilities"),
     (probabilities, F.nll_loss, "likelihood of probabilities"),
+    (lambda o: o.log_softmax(0), F.nll_loss, "softmax over the batch"),
+    (lambda o: o.softmax(0), F.cross_entropy, "softmax over the batch"),
 ])  # fmt: skip
 def test_slips_of_several_classes(made: Outputs, loss: Loss, slip: str) -> None:
     output, target = drawn()
