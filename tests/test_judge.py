@@ -255,7 +255,9 @@ def test_the_last_detector_of_a_rule_wins() -> None:
 
 @pytest.mark.parametrize("argument", ["select", "ignore"])
 def test_a_pattern_that_matches_nothing_is_a_typo(argument: str) -> None:
-    with pytest.raises(ConfigurationError, match=rf"{argument}='gradient/\*' matches no rule; rules are"):
+    with pytest.raises(
+        ConfigurationError, match=rf"{argument}='gradient/\*' matches no rule; did you mean 'gradients'"
+    ):
         chosen([Above()], **{argument: ("gradient/*",)})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import fnmatch
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -40,8 +41,22 @@ def chosen(
     for argument, patterns in (("select", select), ("ignore", ignore)):
         for pattern in patterns:
             if pattern != "*" and not any(matches(rule, (pattern,)) for rule in by_rule):
-                raise ConfigurationError(f"{argument}={pattern!r} matches no rule; rules are {sorted(by_rule)}")
+                raise ConfigurationError(
+                    f"{argument}={pattern!r} matches no rule; {_instead(pattern, sorted(by_rule))}"
+                )
     return [d for rule, d in by_rule.items() if matches(rule, select) and not matches(rule, ignore)]
+
+
+def _instead(pattern: str, rules: Sequence[str]) -> str:
+    """What may have been meant.
+
+    >>> _instead("gradient", ("gradients/exploding", "loss/plateau"))
+    "did you mean 'gradients'? Groups are gradients, loss; `lightning-diag rules` lists their rules"
+    """
+    groups = sorted({rule.partition("/")[0] for rule in rules})
+    close = difflib.get_close_matches(pattern.rstrip("/*"), [*groups, *rules], 1)
+    meant = f"did you mean {close[0]!r}? Groups" if close else "groups"
+    return f"{meant} are {', '.join(groups)}; `lightning-diag rules` lists their rules"
 
 
 def _patterns(given: Sequence[str] | str) -> tuple[str, ...]:

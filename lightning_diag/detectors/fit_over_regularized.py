@@ -38,7 +38,8 @@ class FitOverRegularized(Detector):
         overfitting. Memory: weights which decay to 1/e within ``1 / (lr * weight_decay) < memory`` steps, ``window``
         samples in a row, average over too few batches: then R above 0.1 (0.45 for a language model) is high, and where
         the weights have shrunk below 0.65 of their first norm (median over weight matrices), a gap between both
-        accuracies is no overfitting. Not for Adam with an L2 penalty, whose decay is no such rate.
+        accuracies is no overfitting. Adam with an L2 penalty has no such rate: its decay is strong where the weights
+        have shrunk that far.
 
     Reads:
         ``optimizer/weight_decay lr update/parameter_ratio weight/parameter_norm``, ``loss/relative``, accuracies.
@@ -113,6 +114,7 @@ class FitOverRegularized(Detector):
         self._part = math.nan  # running share of the update that is decay
         self._samples = 0
         self._life = math.inf  # steps in which weights decay to 1/e
+        self._coupled = False  # whether decay goes through Adam's gradient
         self._short = 0  # samples in a row where they are fewer than ``memory``
         self._train = math.nan
         self._val = math.nan
@@ -167,6 +169,10 @@ class FitOverRegularized(Detector):
         if self._forgetful:
             what = f"weight decay makes the weights forget within {self._life:.3g} steps (limit {self.memory:g})"
             return what, self._life, self.memory
+        if self._coupled and self._samples >= self.window and self._grown < SHRUNK:
+            limit = percent(SHRUNK)
+            what = f"Adam's L2 penalty has shrunk the weights to {percent(self._grown)} of their start (limit {limit})"
+            return what, self._grown, SHRUNK
         if self._decays:
             what = f"weight decay makes up {percent(self._part)} of every update (limit {percent(self.decay)})"
             return what, self._part, self.decay
@@ -193,7 +199,9 @@ class FitOverRegularized(Detector):
         known = known[np.isfinite(known) & (known > 0)]
         if not known.size:
             return
-        rate = 0.0 if set(COUPLED).intersection(reading.facts.optimizers) else float(np.max(rates * decay))
+        coupled = bool(set(COUPLED).intersection(reading.facts.optimizers))
+        self._coupled = coupled and float(decay.max(initial=0.0)) > 0
+        rate = 0.0 if coupled else float(np.max(rates * decay))
         self._life = 1 / rate if rate > 0 else math.inf
         self._short = self._short + 1 if self._life < self.memory else 0
         part = min(1.0, float(np.max(rates * decay) / np.median(known)))

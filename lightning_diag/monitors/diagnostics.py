@@ -89,6 +89,11 @@ class Diagnostics(Monitor):
         for name, value in (("observe", observe), ("on_finding", on_finding)):
             if value is not None and not callable(value):
                 raise ConfigurationError(f"{name} must be callable or None, got {value!r}")
+        for sink in sinks or ():
+            if not isinstance(sink, Sink):
+                raise ConfigurationError(
+                    f"sinks must be lightning_diag sinks, got {sink!r}; loggers get theirs unasked"
+                )
         Schedule(every_n_steps, budget)  # validates both
         given: object = sanity  # whatever a user may hand over
         if given not in ("quick", "full"):

@@ -91,3 +91,22 @@ def test_a_language_model_that_hardly_repeats_its_data_needs_no_strong_dropout()
     assert not run(0.65, epoch=500, task="language-model", dropout=0.2)
     assert not run(0.65, epoch=500, task="classification", dropout=0.5)
     assert not run(0.65, epoch=500, task="language-model", decay=5.5, ratio=1e-2)  # of decay 0.7 is asked still
+
+
+def test_an_l2_penalty_of_adam_is_told_by_the_weights_it_shrinks() -> None:
+    def left(shrunk: float, relative: float = 0.6, decay: float = 1.0, optimizer: str = "Adam") -> list[Finding]:
+        names = (optimizer,)
+        facts = Facts(planned_steps=500, chance_loss=2.3, parameter_kind=("matrix", "vector"), optimizers=names)
+        readings = [
+            Reading(step, 0, {
+                "loss/relative": np.float64(relative), "lr": np.array([1e-3]),
+                "optimizer/weight_decay": np.array([decay]), "update/parameter_ratio": np.array([1e-2, 1.0]),
+                "weight/parameter_norm": np.array([4.0 if step < 200 else 4.0 * shrunk, 1.0]),
+            }, facts)
+            for step in range(1, 501)
+        ]  # fmt: skip
+        return [f for f in judged(FitOverRegularized(), readings) if f is not None]
+
+    assert left(0.5)[0].step == 200
+    assert "Adam's L2 penalty has shrunk the weights to 50 % of their start (limit 65 %)" in left(0.5)[0].message
+    assert not left(0.8) and not left(0.5, 0.2) and not left(0.5, decay=0.0) and not left(0.5, optimizer="AdamW")

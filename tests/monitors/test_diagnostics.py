@@ -56,7 +56,15 @@ def test_select_and_ignore(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"budget": 0}, {"every_n_steps": 0}, {"select": ("los",)}, {"stop_on": "bad"}, {"monitors": [3]}, {"observe": 3}],
+    [
+        {"budget": 0},
+        {"every_n_steps": 0},
+        {"select": ("los",)},
+        {"stop_on": "bad"},
+        {"monitors": [3]},
+        {"observe": 3},
+        {"sinks": ["wandb"]},
+    ],
 )
 def test_wrong_arguments_are_told_before_training(arguments: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(arguments))):
