@@ -103,7 +103,14 @@ SIGNALS: dict[str, Signal] = _table(
     # once, at the first loss that is not finite
     Signal("origin/input", "0 or 1", "input", "mean", (), "1 where an input tensor of the batch held such a value"),
     Signal("origin/weight", "0 or 1", "parameter", "mean", (), "1 where a weight was non-finite before the step"),
-    Signal("origin/module", "0 or 1", "submodule", "mean", (), "1 at the first module that made one of finite inputs"),
+    Signal(
+        "origin/module",
+        "0 or 1",
+        "submodule",
+        "mean",
+        (),
+        "the first module with one: 1 made of finite inputs, 0 given",
+    ),
     # the data, sampled steps; raw rows become what follows them on the host, and are neither recorded nor judged
     Signal("data/train_rows", "1", "sample", "rows", (), "(n, 9): key in 3 parts, label, margin, other, epoch, id"),
     Signal("data/val_rows", "1", "sample", "rows", (), "(n, 5): key of the content in 3 parts, loader, position"),

@@ -54,6 +54,6 @@ def and_more(count: int) -> str:
     """Say how many other modules are concerned.
 
     >>> and_more(1), and_more(2), and_more(4)
-    ('', ' and 1 more module', ' and 3 more modules')
+    ('', ', as in 1 more module', ', as in 3 more modules')
     """
-    return "" if count < 2 else f" and {count - 1} more module{'s' if count > 2 else ''}"
+    return "" if count < 2 else f", as in {count - 1} more module{'s' if count > 2 else ''}"

@@ -14,7 +14,7 @@ def origin(reading: Reading) -> tuple[str, list[str]]:
 
     Order of the search: an input that was already bad, a weight that was (its gradient was, the step before; the last
     in registration order is nearest to where backward made it), the first module that made a bad output from good
-    inputs; none of these leaves the loss function.
+    inputs, or was given a bad one that no module made; none of these leaves the loss function.
     """
     inputs = _marked(reading, "origin/input", "input")
     if inputs:
@@ -27,6 +27,9 @@ def origin(reading: Reading) -> tuple[str, list[str]]:
     modules = _marked(reading, "origin/module", "submodule")
     if modules:
         return f"{modules[0]} made it from finite inputs", modules
+    given = list(reading.names("submodule"))
+    if given:
+        return f"{given[0]} was given one, which what is done between the batch and it made of finite numbers", given
     return "all inputs, weights and module outputs were finite, so the loss function made it", []
 
 

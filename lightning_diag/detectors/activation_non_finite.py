@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number
 from lightning_diag.detectors._modules import and_more, arrays, first_called, named
+from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
@@ -85,7 +86,7 @@ class ActivationNonFinite(Detector):
         return self.found(
             reading,
             Severity.CRITICAL if lost else Severity.INFO,
-            f"{share:.2g} of the output of {where[0]} is NaN or infinite (limit {self.limit:g}; {told})"
+            f"{percent(share)} of the output of {where[0]} is NaN or infinite (limit {self.limit:g}; {told})"
             f"{and_more(len(indices))}.",
             where=where,
             evidence={

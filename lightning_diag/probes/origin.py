@@ -39,9 +39,9 @@ def traced(
         return values, {"names": names}
     if calls is None:
         return values, {"names": names, "unmeasured": {"origin/module": NO_REPLAY}}
-    guilty = first_bad_module(module, list(calls))
+    guilty, made = first_bad_module(module, list(calls))
     names["submodule"] = (guilty,) if guilty else ()
-    values.append(("origin/module", np.ones(len(names["submodule"]))))
+    values.append(("origin/module", np.full(len(names["submodule"]), float(made))))
     return values, {"names": names}
 
 
@@ -69,24 +69,26 @@ def bad_weights(parameters: Sequence[Tensor]) -> NDArray[np.float64]:
     return np.array([float(is_finite_now(shard_of(p.detach())) is False) for p in parameters])
 
 
-def first_bad_module(root: nn.Module, calls: Sequence[Call]) -> str | None:
-    """Replay the captured outermost calls and return the first module that made a non-finite output from finite inputs.
+def first_bad_module(root: nn.Module, calls: Sequence[Call]) -> tuple[str | None, bool]:
+    """Replay the captured outermost calls; return the first module with a non-finite output, and whether it made it.
+
+    One that was given a value which is not finite did not make it, nor did a module: what stands around it did.
 
     The replay runs without gradients, under a forked random generator and on copies of all buffers, so the user's run
-    is as it was; dropout masks are drawn anew. Returns None when no module does: then the loss function itself made it,
-    or the replay did not reproduce it.
+    is as it was; dropout masks are drawn anew. Returns None when no module has one: then the loss function itself made
+    it, or the replay did not reproduce it.
     """
     names = {id(m): clean_name(n) for n, m in root.named_modules() if n}
-    guilty: list[str] = []
+    guilty: list[tuple[str, bool]] = []
 
-    def look(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if not guilty and not _all_finite(output) and _all_finite(args):
-            guilty.append(names[id(module)])
+    def look(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        if not guilty and not _all_finite(output):
+            guilty.append((names[id(module)], _all_finite((args, kwargs))))
 
     # copies for the replay: writing a buffer's own values back would still make the user's backward pass fail
     held = [(m, name, b) for m in root.modules() for name, b in m._buffers.items() if b is not None]
     copies = {id(b): b.detach().clone() for _, _, b in held}
-    handles = [m.register_forward_hook(look) for m in root.modules() if id(m) in names]
+    handles = [m.register_forward_hook(look, with_kwargs=True) for m in root.modules() if id(m) in names]
     try:
         for owner, name, buffer in held:
             owner._buffers[name] = copies[id(buffer)]
@@ -100,7 +102,7 @@ def first_bad_module(root: nn.Module, calls: Sequence[Call]) -> str | None:
             handle.remove()
         for owner, name, buffer in held:
             owner._buffers[name] = buffer
-    return guilty[0] if guilty else None
+    return guilty[0] if guilty else (None, False)
 
 
 def _all_finite(data: Any) -> bool:

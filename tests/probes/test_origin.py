@@ -2,11 +2,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
+from lightning_diag.detectors._origin import origin
 from lightning_diag.probes.observer import Observer
 from lightning_diag.probes.origin import bad_inputs, bad_weights, first_bad_module
+from lightning_diag.reading import Facts, Reading
 
 
 class Divider(nn.Module):
@@ -26,7 +30,7 @@ class Model(nn.Module):
         return out
 
 
-def traced(model: nn.Module, *args: Any, **kwargs: Any) -> str | None:
+def traced(model: nn.Module, *args: Any, **kwargs: Any) -> tuple[str | None, bool]:
     observer = Observer(model)
     observer.start(armed=False)
     model(*args, **kwargs)
@@ -49,14 +53,18 @@ def test_the_module_that_made_it_is_named_and_the_run_is_as_it_was() -> None:
     model.train()
     calls, state = list(observer.calls), torch.get_rng_state()
     observer.detach()
-    assert first_bad_module(model, calls) == "middle"
+    assert first_bad_module(model, calls) == ("middle", True)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(a, b) for a, b in zip(buffers, model.buffers(), strict=True))
     assert not any(m._forward_hooks for m in model.modules())
 
 
 def test_a_healthy_forward_names_nothing() -> None:
-    assert traced(Model(bad=False), torch.randn(5, 3)) is None
+    assert traced(Model(bad=False), torch.randn(5, 3)) == (None, False)
+
+
+def test_what_is_done_before_a_module_is_not_its_fault() -> None:
+    assert traced(Model(bad=False), torch.randn(5, 3), scale=float("nan")) == ("middle", False)
 
 
 def test_bad_inputs_and_weights_are_named() -> None:
@@ -76,6 +84,14 @@ def test_a_backward_pass_after_the_search_still_works() -> None:
     calls = list(observer.calls)
     observer.detach()
     buffers = list(model.buffers())
-    assert first_bad_module(model, calls) == "middle"
+    assert first_bad_module(model, calls) == ("middle", True)
     assert all(a is b for a, b in zip(buffers, model.buffers(), strict=True))
     loss.backward()
+
+
+@pytest.mark.parametrize(("mark", "words"), [(1.0, "middle made it from finite inputs"), (0.0, "middle was given one")])
+def test_what_was_found_in_words(mark: float, words: str) -> None:
+    facts = Facts(names={"input": ("batch[0]",), "submodule": ("middle",)})
+    values = {"origin/input": np.zeros(1), "origin/module": np.array([mark])}
+    clause, where = origin(Reading(1, 0, values, facts))
+    assert clause.startswith(words) and where == ["middle"]
