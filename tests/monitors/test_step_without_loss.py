@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from lightning_diag import Diagnostics
 from lightning_diag.record import load
 from tests.training import Classifier, fit
@@ -20,6 +22,7 @@ class Skipping(Classifier):
         return None if self.skip and batch_idx % self.skip == 0 else loss
 
 
+@pytest.mark.filterwarnings("ignore:.training_step. returned .None.")
 def test_what_is_measured_does_not_depend_on_a_first_batch_without_a_loss(tmp_path: Path) -> None:
     signals = []
     for skip in (0, 3):
