@@ -144,7 +144,7 @@ class FitOverRegularized(Detector):
         if (progress is None and watched < 1000) or (progress is not None and progress < share):
             raise NotMeasurable(f"judged after {percent(share)} of the plan")
         language = reading.facts.task == "language-model"
-        least = FRESH_LEFT if _fresh(reading.facts) and not self._decays else 0.7
+        least = FRESH_LEFT if _fresh(reading.facts) and not (self._decays or self._shrunk) else 0.7
         limit = max(self.limit, least) if language else self.limit
         if self._forgetful:
             limit = min(limit, SHORT_LANGUAGE if language else SHORT)
@@ -164,12 +164,17 @@ class FitOverRegularized(Detector):
         """Whether it is the weight decay that is strong."""
         return self._forgetful or (self._samples >= self.window and self._part > self.decay)
 
+    @property
+    def _shrunk(self) -> bool:
+        """Whether Adam's L2 penalty has made the weights much smaller than they were."""
+        return self._coupled and self._samples >= self.window and self._grown < SHRUNK
+
     def _strong(self, facts: Facts) -> tuple[str, float, float] | None:
         """What is too strong, in words, its value and its limit; None where nothing is."""
         if self._forgetful:
             what = f"weight decay makes the weights forget within {self._life:.3g} steps (limit {self.memory:g})"
             return what, self._life, self.memory
-        if self._coupled and self._samples >= self.window and self._grown < SHRUNK:
+        if self._shrunk:
             limit = percent(SHRUNK)
             what = f"Adam's L2 penalty has shrunk the weights to {percent(self._grown)} of their start (limit {limit})"
             return what, self._grown, SHRUNK
