@@ -54,9 +54,8 @@ def _instead(pattern: str, rules: Sequence[str]) -> str:
     "did you mean 'gradients'? Groups are gradients, loss; `lightning-diag rules` lists their rules"
     """
     groups = sorted({rule.partition("/")[0] for rule in rules})
-    close = difflib.get_close_matches(pattern.rstrip("/*"), [*groups, *rules], 1)
-    meant = f"did you mean {close[0]!r}? Groups" if close else "groups"
-    return f"{meant} are {', '.join(groups)}; `lightning-diag rules` lists their rules"
+    close = [f"did you mean {name!r}? Groups" for name in difflib.get_close_matches(pattern, [*groups, *rules], 1)]
+    return f"{(*close, 'groups')[0]} are {', '.join(groups)}; `lightning-diag rules` lists their rules"
 
 
 def _patterns(given: Sequence[str] | str) -> tuple[str, ...]:
