@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,6 +91,21 @@ def test_the_loss_of_a_language_model_is_what_counts() -> None:
     news = watch(FitOverfitting(), run(val, right, right, task="language-model"))
     assert worst(news) == Severity.WARNING and news[0][0] <= 750
     assert watch(FitOverfitting(), run(val, right, right)) == []
+
+
+def test_a_language_model_far_better_on_texts_it_has_often_seen_warns() -> None:
+    val, right = 1.6 + np.exp(-np.arange(EVALS)), np.full(EVALS, 0.3)  # validation only gets better
+
+    def said(over: float, **facts: Any) -> list[int]:
+        usual = {"task": "language-model", "steps_per_epoch": 10, "chance_loss": 2.0, **facts}
+        news = watch(FitOverfitting(), run(val, right, right, val.repeat(50) - over, **usual))
+        return [step for step, finding in news if finding.severity == Severity.WARNING]
+
+    assert said(0.42) == [250]  # a quarter of the plan
+    assert said(0.38) == []
+    assert said(0.42, steps_per_epoch=150) == [750]  # the third validation of the fifth pass
+    assert said(0.42, steps_per_epoch=250) == said(0.42, steps_per_epoch=None) == []
+    assert said(0.42, chance_loss=None) == said(0.42, task="classification") == []
 
 
 def test_a_gap_alone_warns_when_it_is_wide_sure_and_settled() -> None:
