@@ -42,8 +42,8 @@ def test_a_fault_is_told_and_its_healthy_twin_is_not() -> None:
 
 def test_thinning_keeps_the_loss() -> None:
     readings, _ = train(variant(SGD, steps=120, lr=0.05e-3), seed=7)
-    assert rules.judge(readings)["updates/too-small"].step == 20
-    assert rules.judge(readings, every=5, dense=10)["updates/too-small"].step == 60
+    assert rules.judge(readings)["updates/too-small"].step == 12
+    assert rules.judge(readings, every=5, dense=10)["updates/too-small"].step == 20
 
 
 def test_alternating_optimizers_leave_half_unknown() -> None:

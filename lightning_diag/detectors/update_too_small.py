@@ -21,7 +21,7 @@ from lightning_diag.streaming.sorted_window import SortedWindow
 SHRUNK = 1.0  # decades: with a steady learning rate steps shrink this much when layers die or the run has converged
 PRETRAINED = 0.9  # R of the first ten losses below which a run goes on from what was learned before
 FAR_OUT = 3.0  # the same above which it started with far too large weights (``bad`` of loss/bad-start)
-TINY = 0.5  # decades below the limit at which a run that has learned nothing is told after half the time
+TINY = 0.2  # decades below the limit at which a run that has learned nothing is told before there are ``samples``
 USUAL = 1e-3  # update ratio of most healthy runs (CS231n)
 ADVICE = (
     "print the lr over 100 steps: does the scheduler step once per what it was written for, step or epoch?",
@@ -65,12 +65,12 @@ class UpdateTooSmall(Detector):
 
     Fires when:
         ``u`` is below its limit and R above ``learned`` after 2 % of the plan (60 to 1,000 steps, 200 without a plan;
-        20 at least where ``u`` is half a decade below its limit and nothing was learned), while the learning rate is
-        above ``nominal`` of its peak and not rising (info); a warning when the chance level is known and R is above
-        ``target`` and still will be at the end; not on a plateau after a faster fall, which small steps don't make
-        (noisy targets do). Also a warning where S is above ``straight`` between 0.3 and 0.6 of a plan of 300 steps or
-        more and R above what healthy runs have left by then (classes: 0.72 falling to 0.4 at half of the plan, numbers:
-        0.95 to 0.86, language: 0.845 to 0.77), until the way turns or the loss has fallen below that. In a
+        where nothing was learned, R above 0.985, 20 at least, or 12 with ``u`` 0.2 decades below its limit), while the
+        learning rate is above ``nominal`` of its peak and not rising (info); a warning when the chance level is known
+        and R is above ``target`` and still will be at the end; not on a plateau after a faster fall, which small steps
+        don't make (noisy targets do). Also a warning where S is above ``straight`` between 0.3 and 0.6 of a plan of 300
+        steps or more and R above what healthy runs have left by then (classes: 0.72 falling to 0.4 at half of the plan,
+        numbers: 0.95 to 0.86, language: 0.845 to 0.77), until the way turns or the loss has fallen below that. In a
         regression R above ``learned`` is enough from 0.4 of a plan of 500 steps or more on: what guessing costs says
         little of it. The same, already from 0.15 of such a plan on, where q is surely above ``line`` (classes: R above
         0.97, 0.82 at 0.3, 0.55 at half of the plan; numbers 0.9, 0.55, 0.45; language 0.97, 0.88, 0.78). And
@@ -168,9 +168,10 @@ class UpdateTooSmall(Detector):
             raise NotMeasurable("no weight matrix moved by a finite amount")
         self._ratios.push(float(np.log10(np.median(ratio))))
         self._largest = max(self._largest, self._ratios.median())
-        tiny = self._ratios.median() < self.ratio_log10 - TINY and run.relative > NOTHING
-        patience = run.sooner_steps if tiny else run.patience_steps
-        if not self._ratios.full or run.watched < patience:
+        below = self.ratio_log10 - self._ratios.median()
+        samples = min(self.samples, AT_ONCE_STEPS) if below > TINY else self.samples
+        patience = run.sooner_steps if below > 0 and run.relative > NOTHING else run.patience_steps
+        if len(self._ratios) < samples or run.watched < patience:
             raise NotMeasurable(f"fewer than {self.samples} samples or {run.patience_steps} steps")
         self._decayed |= run.rates.decay < self.nominal
         if run.warming_up or run.rates.decay < self.nominal:
@@ -233,8 +234,8 @@ class UpdateTooSmall(Detector):
         return self.found(
             reading,
             Severity.WARNING if suffers else Severity.INFO,
-            f"Steps change the weights by {ratio:.1e} of their size (median over weight matrices and {self.samples} "
-            f"samples, limit {10**self.ratio_log10:.1e})" + (loss if suffers else "") + ".",
+            f"Steps change the weights by {ratio:.1e} of their size (median over weight matrices and "
+            f"{len(self._ratios)} samples, limit {10**self.ratio_log10:.1e})" + (loss if suffers else "") + ".",
             evidence={
                 "value": ratio,
                 "limit": 10**self.ratio_log10,

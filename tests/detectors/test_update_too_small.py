@@ -32,6 +32,15 @@ def test_gets_nowhere_is_a_warning() -> None:
     assert found[0].advice[0].startswith("repeat the first 200 steps with lr=0.0001 (100 times")
 
 
+@pytest.mark.parametrize(
+    ("ratio", "relative", "step"), [(1e-5, 1.0, 12), (4.5e-4, 1.0, 20), (1e-5, 0.97, 60), (6e-4, 1.0, None)]
+)
+def test_the_smaller_the_steps_the_sooner_it_is_told(ratio: float, relative: float, step: int | None) -> None:
+    known = facts(planned_steps=500)
+    found = findings(UpdateTooSmall(), stream(small(ratio=ratio, relative=relative, falling=1e-5), known=known))
+    assert first(found, Severity.WARNING) == step
+
+
 def test_fast_enough_for_its_plan_is_info() -> None:
     found = findings(UpdateTooSmall(), stream(small(falling=1e-3)))
     assert found
@@ -141,7 +150,7 @@ def test_steps_that_shrank_are_no_matter_of_the_learning_rate() -> None:
 
 def test_sparse_samples() -> None:
     found = findings(UpdateTooSmall(), stream(small(), range(100, 20_000, 100), facts(planned_steps=200_000)))
-    assert found[0].last_step == 2000
+    assert found[0].last_step == 1200
 
 
 def test_leaves_out_zeros_and_non_finite_ratios() -> None:
@@ -153,7 +162,7 @@ def test_leaves_out_zeros_and_non_finite_ratios() -> None:
         return made
 
     assert run(UpdateTooSmall(), stream(make))[0] == "no weight matrix moved by a finite amount"
-    assert first(findings(UpdateTooSmall(), stream(make)), Severity.WARNING) == 39
+    assert first(findings(UpdateTooSmall(), stream(make)), Severity.WARNING) == 31
 
 
 def test_without_a_loss_nobody_can_say() -> None:
