@@ -21,7 +21,7 @@ from lightning_diag.streaming.sorted_window import SortedWindow
 SHRUNK = 1.0  # decades: with a steady learning rate steps shrink this much when layers die or the run has converged
 PRETRAINED = 0.9  # R of the first ten losses below which a run goes on from what was learned before
 FAR_OUT = 3.0  # the same above which it started with far too large weights (``bad`` of loss/bad-start)
-TINY = 0.2  # decades below the limit at which a run that has learned nothing is told before there are ``samples``
+TINY = 0.5  # decades below the limit at which a run that has learned nothing is told before there are ``samples``
 USUAL = 1e-3  # update ratio of most healthy runs (CS231n)
 ADVICE = (
     "print the lr over 100 steps: does the scheduler step once per what it was written for, step or epoch?",
@@ -65,7 +65,7 @@ class UpdateTooSmall(Detector):
 
     Fires when:
         ``u`` is below its limit and R above ``learned`` after 2 % of the plan (60 to 1,000 steps, 200 without a plan;
-        where nothing was learned, R above 0.985, 20 at least, or 12 with ``u`` 0.2 decades below its limit), while the
+        12 at least where ``u`` is half a decade below its limit and nothing was learned, R above 0.985), while the
         learning rate is above ``nominal`` of its peak and not rising (info); a warning when the chance level is known
         and R is above ``target`` and still will be at the end; not on a plateau after a faster fall, which small steps
         don't make (noisy targets do). Also a warning where S is above ``straight`` between 0.3 and 0.6 of a plan of 300
@@ -170,7 +170,7 @@ class UpdateTooSmall(Detector):
         self._largest = max(self._largest, self._ratios.median())
         below = self.ratio_log10 - self._ratios.median()
         samples = min(self.samples, AT_ONCE_STEPS) if below > TINY else self.samples
-        patience = run.sooner_steps if below > 0 and run.relative > NOTHING else run.patience_steps
+        patience = run.sooner_steps if below > TINY and run.relative > NOTHING else run.patience_steps
         if len(self._ratios) < samples or run.watched < patience:
             raise NotMeasurable(f"fewer than {self.samples} samples or {run.patience_steps} steps")
         self._decayed |= run.rates.decay < self.nominal
