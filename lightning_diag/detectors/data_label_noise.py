@@ -23,7 +23,7 @@ LEARNED = 0.2  # the least share there was over the present one: labels that wer
 SURE = 0.5  # of the margin limit, from which two components that stand apart are believed under a known loss
 UNSURE = "the network isn't sure yet even of the labels it agrees with"
 AGAINST = 0.5  # share of the negative margins that are deep, from which a better validation means wrong labels
-HALF = 0.5  # R from which on the least share counts
+HALF, LOST = 0.5, 0.97  # R from which on the least share counts; above which nothing has been learned
 NEXT = 0.1  # share of targets that are the next input rather than this one or that after
 SPREAD = 0.5  # share of the commonest token or position among the others: above it they are meant (a mask, an edge)
 BATCHES = 4  # in a row
@@ -47,7 +47,7 @@ class DataLabelNoise(Detector):
         network that learns slowly is against fewer and fewer labels, wrong ones it stays against. Fires where
         ``rate - 3 se > note``, once the network is sure of the labels it agrees with (median margin at least
         ``margin``; half of it where components stand apart and the loss is a known one). Not judged while its loss is
-        no better than chance, or while that share is five times what it once was, nor by the share alone while it is
+        above 0.97 of chance, or while that share is five times what it once was, nor by the share alone while it is
         above a half: then it is the network that is wrong. Where the loss isn't a known one of these labels (mixup
         trains on others) the fit alone is judged. Nor is it while training has never been less accurate than
         validation: a network that learns new samples worse than its own holds against none of these.
@@ -162,7 +162,7 @@ class DataLabelNoise(Detector):
                 self._least = min(self._least, share)
         if self._order.sorted:
             raise NotMeasurable("batches are sorted by label: each forgets the labels of the ones before")
-        deep = self._relative < 1 and (reading.scalar("data/noise_depth") or 0.0) >= AGAINST
+        deep = self._relative <= LOST and (reading.scalar("data/noise_depth") or 0.0) >= AGAINST
         if deep and self._contrast.sure(reading) and self._contrast.rate > self._missing[0]:
             self._missing = [self._contrast.rate, self._contrast.error]
         try:
@@ -236,7 +236,7 @@ class DataLabelNoise(Detector):
         sure = (reading.scalar("data/noise_margin") or 0.0) / self.margin
         if sure < (1 if reading.facts.loss_kind is None else SURE):
             raise NotMeasurable(UNSURE)
-        if self._relative >= 1:
+        if self._relative > LOST:
             raise NotMeasurable("the network is no better than chance")
         if self._least < LEARNED * share:
             raise NotMeasurable("the network agreed with these labels before")

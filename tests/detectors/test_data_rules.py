@@ -94,6 +94,7 @@ NOISE = {"data/noise_frac": 0.12, "data/noise_samples": 1000, "data/noise_depth"
         ("DataLabelNoise", {**NOISE, **APART, "data/noise_frac": 0.6, "data/noise_rate": 0.65}, {"warning"}),
         ("DataLabelNoise", {**NOISE, "loss/relative": 1.5}, set()),
         ("DataLabelNoise", {**NOISE, **APART, "loss/relative": 1.5}, set()),
+        ("DataLabelNoise", {**NOISE, **APART, "loss/relative": 0.98}, set()),  # two classes and one answer
         ("DataLabelNoise", {**NOISE, "data/noise_frac": 0.04}, {"info"}),
         ("DataLabelNoise", {**NOISE, "data/noise_frac": 0.02}, set()),
         ("DataLabelNoise", {**NOISE, "data/same_label": 1.0, "data/same_label_chance": 0.1}, set()),
