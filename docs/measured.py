@@ -16,6 +16,7 @@ SET = {
     "report": "the runs kept back for the report, at seeds on which no limit was chosen",
     "seen": "the runs that were the report once, on which limits were looked at since: an upper bound",
     "previous": "the runs that were the report once, on which limits were looked at since: an upper bound",
+    "last": "the runs that were the report once, on which limits were looked at since: an upper bound",
     "dev": "the runs on which limits were looked at: an upper bound",
 }
 CURVES = """### Recall against severity

@@ -4,13 +4,12 @@
 
 ::
 
-    data  data_previous  data_report   what is trained on
-    nets  nets_former  nets_previous  nets_report  build   what is trained
+    data/  nets/  build what is trained on, and what: one module a set
     plan                one training as data: sizes, optimizer, and the places where an operator may cut in
     tasks               task name -> healthy plan
     operators/          one fault (or one healthy variation) each: change a plan
     truth               what a good linter says of each operator
-    grid                which task x operator x severity, and the split into sets: dev, seen, former, previous, report
+    grid                which task x operator x severity; the sets: dev, seen, former, previous, last, report
     modules  gan        the LightningModules that follow a plan
     train  sweep        one run; many runs
     digest              which measuring code made a record

@@ -6,20 +6,23 @@ from typing import Any
 
 from torch import nn
 
-from benchmarks.zoo import nets, nets_former, nets_previous, nets_report
+from benchmarks.zoo.nets import first, former, last, previous, report
 
 BUILDERS: dict[str, Any] = {
-    "mlp": nets.mlp, "cnn": nets.cnn, "resnet": nets.resnet, "recurrent": nets.Recurrent,
-    "transformer": nets.Transformer, "autoencoder": nets.autoencoder,
-    "vit": nets_former.VisionTransformer, "normed-cnn": nets_former.normed_cnn, "row-reader": nets_former.RowReader,
-    "convolutional-autoencoder": nets_former.convolutional_autoencoder,
-    "causal-convolutions": nets_former.CausalConvolutions,
-    "mixer": nets_previous.Mixer, "squeeze-excite": nets_previous.squeeze_excite,
-    "separable-cnn": nets_previous.separable_cnn, "rotary": nets_previous.RotaryTransformer, "unet": nets_previous.UNet,
-    "residual-mlp": nets_previous.ResidualMlp,
-    "point-net": nets_report.PointNet, "dense-net": nets_report.dense_net, "column-reader": nets_report.ColumnReader,
-    "tied-recurrence": nets_report.TiedRecurrence, "masked-autoencoder": nets_report.MaskedAutoencoder,
-    "turn-reader": nets_report.turn_reader, "siamese": nets_report.Siamese,
+    "mlp": first.mlp, "cnn": first.cnn, "resnet": first.resnet, "recurrent": first.Recurrent,
+    "transformer": first.Transformer, "autoencoder": first.autoencoder,
+    "vit": former.VisionTransformer, "normed-cnn": former.normed_cnn, "row-reader": former.RowReader,
+    "convolutional-autoencoder": former.convolutional_autoencoder,
+    "causal-convolutions": former.CausalConvolutions,
+    "mixer": previous.Mixer, "squeeze-excite": previous.squeeze_excite,
+    "separable-cnn": previous.separable_cnn, "rotary": previous.RotaryTransformer, "unet": previous.UNet,
+    "residual-mlp": previous.ResidualMlp,
+    "point-net": last.PointNet, "dense-net": last.dense_net, "column-reader": last.ColumnReader,
+    "tied-recurrence": last.TiedRecurrence, "masked-autoencoder": last.MaskedAutoencoder,
+    "turn-reader": last.turn_reader, "siamese": last.Siamese,
+    "conv-next": report.conv_next, "class-token": report.ClassToken, "line-reader": report.LineReader,
+    "inception": report.inception, "stacked-gru": report.StackedGru, "forecaster": report.Forecaster,
+    "segmenting-unet": report.SegmentingUNet,
 }  # fmt: skip
 
 

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.zoo.data import modes
+from benchmarks.zoo.data.first import modes
 from benchmarks.zoo.modules import optimizer
-from benchmarks.zoo.nets import mlp
-from benchmarks.zoo.nets_previous import critic, drawer
+from benchmarks.zoo.nets.first import mlp
+from benchmarks.zoo.nets.previous import critic, drawer
+from benchmarks.zoo.nets.report import normed_generator
 from benchmarks.zoo.plan import Data, Plan
 
 NOISE = 8
@@ -26,19 +27,23 @@ def _squares(out: Tensor, real: int) -> Tensor:
     return (out - real).square().mean()
 
 
+def _hinge(out: Tensor, real: int) -> Tensor:
+    return functional.relu(1 - out if real else 1 + out).mean()
+
+
+LOSSES = {"likelihood": _likelihood, "least-squares": _squares, "hinge": _hinge}
+
+
 class Gan(pl.LightningModule):
-    """Generator and discriminator of two hidden layers each (or convolutions), non-saturating or least-squares loss."""
+    """Generator and discriminator of two hidden layers each, or convolutions; the loss is one of :data:`LOSSES`."""
 
     def __init__(self, plan: Plan) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.plan = plan
-        images = plan.arch.get("pair") == "images"
-        size = modes(plan.arch.get("modes", "ring")).shape[1]
-        self.generator = drawer(NOISE, 16) if images else mlp(NOISE, size, 64, 2)
-        squares = plan.arch.get("loss") == "least-squares"
-        self.discriminator = critic(16) if images else mlp(size, 1, 64, 2, "leaky" if squares else "relu")
-        self.loss = _squares if squares else _likelihood
+        self.name = plan.arch.get("loss", "likelihood")
+        self.loss = LOSSES[self.name]
+        self.generator, self.discriminator = _pair(plan)
 
     def forward(self, z: Tensor) -> Tensor:
         """Outputs of the network."""
@@ -56,7 +61,8 @@ class Gan(pl.LightningModule):
             opt_d.zero_grad()
             self.manual_backward(d_loss)
             opt_d.step()
-        g_loss = self.loss(self.discriminator(self(torch.randn(len(x), NOISE))), 1)
+        out = self.discriminator(self(torch.randn(len(x), NOISE)))
+        g_loss = -out.mean() if self.name == "hinge" else self.loss(out, 1)
         opt_g.zero_grad()
         self.manual_backward(g_loss)
         opt_g.step()
@@ -74,6 +80,18 @@ class Gan(pl.LightningModule):
         return pair
 
 
+def _pair(plan: Plan) -> tuple[nn.Module, nn.Module]:
+    """Generator and discriminator."""
+    kind = plan.arch.get("pair", "points")
+    if kind == "images":
+        return drawer(NOISE, 16), critic(16)
+    if kind == "codes":
+        return normed_generator(NOISE, plan.arch["size"], 64), mlp(plan.arch["size"], 1, 64, 2, "leaky")
+    size = modes(plan.arch.get("modes", "ring")).shape[1]
+    act = "leaky" if plan.arch.get("loss") == "least-squares" else "relu"
+    return mlp(NOISE, size, 64, 2), mlp(size, 1, 64, 2, act)
+
+
 @torch.no_grad()
 def modes_covered(generator: nn.Module, centres: Tensor, mode_of: Tensor, radius: float, samples: int = 1000) -> float:
     """Share of the modes that get at least 2 % of the generated points, each within ``radius`` of its nearest centre.
@@ -87,8 +105,8 @@ def modes_covered(generator: nn.Module, centres: Tensor, mode_of: Tensor, radius
 
 
 def covered(plan: Plan, generator: nn.Module, data: Data) -> float:
-    """Score of a generator: of images, a mode is a class, and near as any real one of the test set."""
-    if plan.arch.get("pair") != "images":
+    """Score of a generator: of digits, a mode is a class, and near as any real one of the test set."""
+    if "pair" not in plan.arch:
         centres = modes(plan.arch.get("modes", "ring"))
         return modes_covered(generator, centres, torch.arange(len(centres)), 0.3 if centres.shape[1] == 2 else 0.4)
     real, others = data.test_x.flatten(1), data.train_x.flatten(1)

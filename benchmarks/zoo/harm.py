@@ -17,6 +17,7 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.zoo.grid import CONTROLS, Config
+from benchmarks.zoo.plan import SHARES
 from benchmarks.zoo.truth import LEAKS
 
 MIN_SEEDS = 3
@@ -62,7 +63,7 @@ def change(result: Mapping[str, Any], twin: Mapping[str, Any]) -> float:
         promise = result["metric_val"] - result["metric_test"]
         return float(-(promise - (twin["metric_val"] - twin["metric_test"])))
     difference = result["metric"] - twin["metric"]
-    if result["kind"] not in ("classification", "gan"):
+    if result["kind"] not in SHARES:
         difference /= abs(twin["metric"])
     return float(max(difference, -10.0))
 
@@ -93,7 +94,7 @@ def healthy_sd(results: Mapping[Config, Mapping[str, Any]], task: str) -> float:
     scores = [r["metric"] for r in rows]
     if len(scores) < 2:
         return 0.0
-    scale = 1.0 if rows[0]["kind"] in ("classification", "gan") else abs(float(np.mean(scores)))
+    scale = 1.0 if rows[0]["kind"] in SHARES else abs(float(np.mean(scores)))
     return float(np.std(scores, ddof=1)) / scale
 
 
@@ -115,7 +116,7 @@ def label(
         twin = results.get(config.twin)
         if twin is not None:
             changes[config.group].append(change(result, twin))
-            accuracy[config.task] = result["kind"] in ("classification", "gan")
+            accuracy[config.task] = result["kind"] in SHARES
     sds = {task: healthy_sd(results, task) for task in accuracy}
     labels = {
         group: judge(found, accuracy=accuracy[group[0]], healthy_sd=sds[group[0]], control=group[1] in CONTROLS)

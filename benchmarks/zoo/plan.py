@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -11,14 +12,16 @@ import torch
 from torch import Tensor, nn
 
 SPLITS = ("train", "val", "test")
+SHARES = ("classification", "multi-label", "segmentation", "gan")  # kinds whose score goes from 0 to 1
 
 
 @dataclass
 class Data:
     """Three splits. ``train`` is what an operator corrupts; the harm of a run is measured on clean ``val`` + ``test``.
 
-    Shapes: x ``(n, ...)``; y ``(n,)`` classes, ``(n, t)`` next characters or ``(n, d)`` targets. ``val_y`` may be
-    corrupted too (what the user sees); ``test_*`` never are, except by transforms of the input that hit every split.
+    Shapes: x ``(n, ...)``; y ``(n,)`` classes, ``(n, t)`` next characters, ``(n, h, w)`` classes of pixels or
+    ``(n, d)`` targets (of several labels: 0 or 1). ``val_y`` may be corrupted too (what the user sees);
+    ``test_*`` never are, except by transforms of the input that hit every split.
     """
 
     train_x: Tensor
@@ -49,7 +52,8 @@ class Plan:
 
     Attributes:
         task: name of the task.
-        kind: ``classification``, ``language-model``, ``regression``, ``autoencoder`` or ``gan``.
+        kind: ``classification``, ``multi-label``, ``segmentation``, ``language-model``, ``regression``, ``autoencoder``
+            or ``gan``.
         steps: optimizer steps.
         loss: key of :data:`benchmarks.zoo.modules.LOSSES`.
         arch: arguments of the network's builder.
@@ -66,6 +70,7 @@ class Plan:
         pretrain: steps of training before the run that is watched (fine-tuning; the run then has a tenth of the rate).
         resume_at: share of the run after which training stops and goes on from its checkpoint; None = never.
         domains: names of the domains of training and validation data, as a user declares them; empty = not told.
+        class_weights: of a classification's loss; empty = all classes count alike.
     """
 
     task: str
@@ -96,6 +101,7 @@ class Plan:
     resume_at: float | None = None
     pretrain: int = 0
     domains: tuple[str, ...] = field(default=(), metadata={"later": True})
+    class_weights: tuple[float, ...] = field(default=(), metadata={"later": True})
 
     @property
     def onset_step(self) -> int:
@@ -116,3 +122,8 @@ class Plan:
                 value = len(value)
             plain[entry.name] = callable(value) if callable(value) else value
         return hashlib.sha256(repr(plain).encode()).hexdigest()[:12]
+
+
+def warm_cosine(step: int, steps: int) -> float:
+    """A schedule: warm-up over 5 %, then cosine to zero."""
+    return min((step + 1) / (0.05 * steps), 0.5 * (1 + math.cos(math.pi * step / steps)))

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks.zoo import data, data_previous, data_report
-from benchmarks.zoo.plan import Data, Plan
+from benchmarks.zoo.data import first, former, last, previous, report
+from benchmarks.zoo.plan import Data, Plan, warm_cosine
 
 
 def _mlp() -> Plan:
@@ -29,7 +29,7 @@ def _res() -> Plan:
 
 
 def _lstm() -> Plan:
-    arch = {"net": "recurrent", "cell": "lstm", "vocabulary": data.vocabulary(), "width": 64}
+    arch = {"net": "recurrent", "cell": "lstm", "vocabulary": first.vocabulary(), "width": 64}
     return Plan("lstm", "language-model", 400, 5e-3, arch=arch)
 
 
@@ -40,8 +40,8 @@ def _gru() -> Plan:
 
 
 def _tfm() -> Plan:
-    arch = {"net": "transformer", "vocabulary": data.vocabulary(), "width": 64, "heads": 4, "depth": 2,
-            "length": data.SEQUENCE}  # fmt: skip
+    arch = {"net": "transformer", "vocabulary": first.vocabulary(), "width": 64, "heads": 4, "depth": 2,
+            "length": first.SEQUENCE}  # fmt: skip
     return Plan("tfm", "language-model", 300, 3e-3, arch=arch)
 
 
@@ -79,7 +79,7 @@ def _vit() -> Plan:
 
 
 def _prints() -> Plan:
-    arch = {"net": "normed-cnn", "outputs": 10, "width": 8, "side": data.SIDE}
+    arch = {"net": "normed-cnn", "outputs": 10, "width": 8, "side": former.SIDE}
     return Plan("prints", "classification", 350, 1e-3, arch=arch)
 
 
@@ -99,7 +99,7 @@ def _photo() -> Plan:
 
 
 def _tcn() -> Plan:
-    arch = {"net": "causal-convolutions", "vocabulary": data.vocabulary(code=True), "width": 64, "depth": 4}
+    arch = {"net": "causal-convolutions", "vocabulary": first.vocabulary(code=True), "width": 64, "depth": 4}
     return Plan("tcn", "language-model", 350, 3e-3, arch=arch)
 
 
@@ -118,7 +118,7 @@ def _square() -> Plan:
 
 
 def _mixer() -> Plan:
-    arch = {"net": "mixer", "outputs": len(data_previous.LETTERS), "width": 32, "depth": 2, "side": data_previous.SIDE}
+    arch = {"net": "mixer", "outputs": len(previous.LETTERS), "width": 32, "depth": 2, "side": previous.SIDE}
     return Plan("mixer", "classification", 600, 3e-3, arch=arch)
 
 
@@ -128,13 +128,13 @@ def _senet() -> Plan:
 
 
 def _letters() -> Plan:
-    arch = {"net": "separable-cnn", "outputs": len(data_previous.LETTERS), "width": 12, "side": data_previous.SIDE}
+    arch = {"net": "separable-cnn", "outputs": len(previous.LETTERS), "width": 12, "side": previous.SIDE}
     return Plan("letters", "classification", 500, 3e-3, arch=arch)
 
 
 def _rope() -> Plan:
-    arch = {"net": "rotary", "vocabulary": data_previous.library_vocabulary(), "width": 48, "heads": 3, "depth": 2,
-            "length": data_previous.CONTEXT}  # fmt: skip
+    arch = {"net": "rotary", "vocabulary": previous.library_vocabulary(), "width": 48, "heads": 3, "depth": 2,
+            "length": previous.CONTEXT}  # fmt: skip
     return Plan("rope", "language-model", 500, 5e-3, arch=arch, batch_size=16)
 
 
@@ -143,7 +143,7 @@ def _holes() -> Plan:
 
 
 def _returns() -> Plan:
-    arch = {"net": "residual-mlp", "inputs": len(data_previous.KINDS) + 5, "outputs": 2, "width": 32, "depth": 2}
+    arch = {"net": "residual-mlp", "inputs": len(previous.KINDS) + 5, "outputs": 2, "width": 32, "depth": 2}
     return Plan("returns", "classification", 500, 1e-3, arch=arch)
 
 
@@ -153,7 +153,7 @@ def _drawn() -> Plan:
     return plan
 
 
-# ------------------------------------------------------------------ of the set ``report``
+# ------------------------------------------------------------------ of the set ``last``
 
 
 def _points() -> Plan:
@@ -166,12 +166,12 @@ def _dense() -> Plan:
 
 
 def _scan() -> Plan:
-    arch = {"net": "column-reader", "outputs": 10, "width": 32, "side": data_report.SIDE}
+    arch = {"net": "column-reader", "outputs": 10, "width": 32, "side": last.SIDE}
     return Plan("scan", "classification", 400, 4e-3, arch=arch)
 
 
 def _words() -> Plan:
-    arch = {"net": "tied-recurrence", "vocabulary": data_report.prose_vocabulary(), "width": 48, "depth": 2}
+    arch = {"net": "tied-recurrence", "vocabulary": last.prose_vocabulary(), "width": 48, "depth": 2}
     return Plan("words", "language-model", 350, 5e-3, arch=arch, batch_size=16)
 
 
@@ -181,7 +181,7 @@ def _masked() -> Plan:
 
 
 def _turned() -> Plan:
-    arch = {"net": "turn-reader", "outputs": 3, "width": 8, "side": data_report.SIDE}
+    arch = {"net": "turn-reader", "outputs": 3, "width": 8, "side": last.SIDE}
     return Plan("turned", "regression", 400, 3e-3, arch=arch, loss="mse")
 
 
@@ -196,40 +196,94 @@ def _coins() -> Plan:
     return plan
 
 
+# ------------------------------------------------------------------ of the set ``report``
+
+
+def _street() -> Plan:
+    arch = {"net": "conv-next", "outputs": 10, "width": 16}
+    return Plan("street", "classification", 400, 4e-3, arch=arch, optimizer="adamw", weight_decay=0.05)
+
+
+def _wares() -> Plan:
+    arch = {"net": "class-token", "outputs": 10, "width": 32, "heads": 4, "depth": 2, "side": 14}
+    return Plan("wares", "classification", 500, 4e-3, arch=arch, optimizer="adamw", weight_decay=0.05,
+                schedule=warm_cosine, class_weights=report.balance())  # fmt: skip
+
+
+def _lines() -> Plan:
+    arch = {"net": "line-reader", "vocabulary": report.words(), "outputs": len(report.MODULES), "width": 48}
+    return Plan("lines", "classification", 500, 6e-3, arch=arch, clip=1.0)
+
+
+def _crowd() -> Plan:
+    arch = {"net": "inception", "outputs": 10, "width": 10}
+    return Plan("crowd", "multi-label", 400, 3e-3, arch=arch)
+
+
+def _headers() -> Plan:
+    arch = {"net": "stacked-gru", "vocabulary": report.headers_vocabulary(), "width": 48, "depth": 2}
+    return Plan("headers", "language-model", 300, 7e-3, arch=arch, batch_size=16, loss="label-smoothing")
+
+
+def _ahead() -> Plan:
+    arch = {"net": "forecaster", "outputs": report.FUTURE, "width": 24, "depth": 3}
+    return Plan("ahead", "regression", 500, 3e-3, arch=arch, loss="mse")
+
+
+def _vowels() -> Plan:
+    arch = {"net": "segmenting-unet", "outputs": len(report.VOWELS) + 1, "width": 6}
+    return Plan("vowels", "segmentation", 250, 8e-3, arch=arch, batch_size=16)
+
+
+def _blend() -> Plan:
+    plan = _gan()
+    plan.task, plan.steps, plan.lr = "blend", 1500, 2e-3
+    plan.arch = {"pair": "codes", "size": report.CODE, "loss": "hinge"}
+    return plan
+
+
 TASKS: dict[str, tuple[Callable[[], Plan], Callable[[torch.Generator], Data]]] = {
-    "mlp": (_mlp, data.digits),
-    "deep": (_deep, data.digits),
-    "cnn": (_cnn, lambda g: data.digits(g, image=True)),
-    "res": (_res, lambda g: data.digits(g, image=True)),
-    "lstm": (_lstm, data.text),
-    "gru": (_gru, data.text),
-    "tfm": (_tfm, data.text),
-    "ae": (_ae, lambda g: data.digits(g, target="input")),
-    "reg": (_reg, lambda g: data.table("diabetes", g)),
-    "bc": (_bc, lambda g: data.table("breast_cancer", g)),
-    "wine": (_wine, lambda g: data.table("wine", g)),
-    "gan": (_gan, data.points),
-    "vit": (_vit, lambda g: data.digits(g, image=True)),
-    "prints": (_prints, data.prints),
-    "rows": (_rows, lambda g: data.digits(g, image=True)),
-    "cae": (_cae, lambda g: data.digits(g, image=True, target="input")),
-    "photo": (_photo, data.photograph),
-    "tcn": (_tcn, lambda g: data.text(g, code=True)),
-    "iris": (_iris, lambda g: data.table("iris", g)),
-    "square": (_square, lambda g: data.points(g, "square")),
-    "mixer": (_mixer, lambda g: data_previous.letters(g, small=True)),
-    "senet": (_senet, data_previous.fashion),
-    "letters": (_letters, data_previous.letters),
-    "rope": (_rope, data_previous.library),
-    "holes": (_holes, data_previous.holes),
-    "returns": (_returns, data_previous.functions),
-    "drawn": (_drawn, lambda g: data.digits(g, image=True)),
-    "points": (_points, data_report.clouds),
-    "dense": (_dense, data_report.clothes),
-    "scan": (_scan, data_report.printed),
-    "words": (_words, data_report.prose),
-    "masked": (_masked, lambda g: data.digits(g, target="input")),
-    "turned": (_turned, data_report.turned),
-    "pairs": (_pairs, data_report.pairs),
-    "coins": (_coins, lambda g: data.points(g, "tilted")),
+    "mlp": (_mlp, first.digits),
+    "deep": (_deep, first.digits),
+    "cnn": (_cnn, lambda g: first.digits(g, image=True)),
+    "res": (_res, lambda g: first.digits(g, image=True)),
+    "lstm": (_lstm, first.text),
+    "gru": (_gru, first.text),
+    "tfm": (_tfm, first.text),
+    "ae": (_ae, lambda g: first.digits(g, target="input")),
+    "reg": (_reg, lambda g: first.table("diabetes", g)),
+    "bc": (_bc, lambda g: first.table("breast_cancer", g)),
+    "wine": (_wine, lambda g: first.table("wine", g)),
+    "gan": (_gan, first.points),
+    "vit": (_vit, lambda g: first.digits(g, image=True)),
+    "prints": (_prints, former.prints),
+    "rows": (_rows, lambda g: first.digits(g, image=True)),
+    "cae": (_cae, lambda g: first.digits(g, image=True, target="input")),
+    "photo": (_photo, former.photograph),
+    "tcn": (_tcn, lambda g: first.text(g, code=True)),
+    "iris": (_iris, lambda g: first.table("iris", g)),
+    "square": (_square, lambda g: first.points(g, "square")),
+    "mixer": (_mixer, lambda g: previous.letters(g, small=True)),
+    "senet": (_senet, previous.fashion),
+    "letters": (_letters, previous.letters),
+    "rope": (_rope, previous.library),
+    "holes": (_holes, previous.holes),
+    "returns": (_returns, previous.functions),
+    "drawn": (_drawn, lambda g: first.digits(g, image=True)),
+    "points": (_points, last.clouds),
+    "dense": (_dense, last.clothes),
+    "scan": (_scan, last.printed),
+    "words": (_words, last.prose),
+    "masked": (_masked, lambda g: first.digits(g, target="input")),
+    "turned": (_turned, last.turned),
+    "pairs": (_pairs, last.pairs),
+    "coins": (_coins, lambda g: first.points(g, "tilted")),
+    "street": (_street, report.street),
+    "wares": (_wares, report.wares),
+    "lines": (_lines, report.lines),
+    "crowd": (_crowd, report.crowd),
+    "headers": (_headers, report.headers),
+    "ahead": (_ahead, report.ahead),
+    "vowels": (_vowels, report.vowels),
+    "blend": (_blend, report.codes),
 }

@@ -6,7 +6,7 @@ import math
 
 from benchmarks.zoo.operators.base import operator
 from benchmarks.zoo.operators.optimization import use_sgd
-from benchmarks.zoo.plan import Plan
+from benchmarks.zoo.plan import Plan, warm_cosine
 
 
 @operator("warmup")
@@ -19,7 +19,7 @@ def warmup(plan: Plan, severity: float) -> None:
 def cosine(plan: Plan, severity: float) -> None:
     """Warm-up over 5 %, then cosine to zero, from ``severity`` times the rate."""
     plan.lr *= severity
-    plan.schedule = lambda step, steps: min((step + 1) / (0.05 * steps), 0.5 * (1 + math.cos(math.pi * step / steps)))
+    plan.schedule = warm_cosine
 
 
 @operator("step-drops")

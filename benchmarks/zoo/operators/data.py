@@ -145,7 +145,7 @@ def synthetic_shift(plan: Plan, severity: float) -> None:
     def shift(x: Tensor) -> Tensor:
         if plan.arch["net"] == "point-net":
             return x + severity * torch.tensor([WIDTH / 10, 0, 0])[:, None]
-        side = round(x[0].numel() ** 0.5)
+        side = x.shape[-1] if x.ndim == 4 else round(x[0].numel() ** 0.5)
         return torch.roll(x.view(-1, side, side), int(severity), dims=2).view(x.shape)
 
     plan.on_data.append(lambda data, g: data.map_inputs(shift, ("train",)))

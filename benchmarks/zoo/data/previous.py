@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.zoo.data import encoded, split, windows
+from benchmarks.zoo.data.first import encoded, split, windows
 from benchmarks.zoo.plan import Data
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")

@@ -1,4 +1,4 @@
-"""The data of the report set's tasks: digits as points, turned, in pairs and printed; clothes; prose."""
+"""The data of the set ``last``: digits as points, turned, in pairs and printed; clothes; prose."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.zoo.data import digits, encoded, split, windows
-from benchmarks.zoo.data_previous import LIBRARY, pictures
+from benchmarks.zoo.data.first import digits, encoded, split, windows
+from benchmarks.zoo.data.previous import LIBRARY, pictures
 from benchmarks.zoo.plan import Data
 
 POINTS = 48  # points of a digit's cloud

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.zoo.nets import ACTIVATIONS
+from benchmarks.zoo.nets.first import ACTIVATIONS
 
 
 class VisionTransformer(nn.Module):
