@@ -56,7 +56,7 @@ CAUSES: tuple[Pattern, ...] = (
         "non-finite",
         "a value stopped being finite",
         {"loss/non-finite": 3.0, "gradients/non-finite": 3.0, "activations/non-finite": 3.0, "data/non-finite": 3.5},
-        (*_NUMERIC, "system/rank-divergence"),
+        (*_NUMERIC, "system/rank-divergence", "data/val-at-chance"),
         "replay the batch named in the finding alone, in float32: if it fails again the data or the operation named is "
         "at fault, if it passes the weights had already blown up, so lower the learning rate",
     ),

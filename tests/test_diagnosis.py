@@ -107,6 +107,11 @@ def test_a_non_finite_value_leads_among_equally_severe_causes_even_when_it_came_
     assert names(diagnosis) == ["non-finite", "overfitting"]
 
 
+def test_a_network_of_nan_fails_in_validation_too() -> None:
+    diagnosis = diagnose([found("loss/non-finite", 61, Severity.CRITICAL), found("data/val-at-chance", 110)])
+    assert names(diagnosis) == ["non-finite"]
+
+
 def test_a_non_finite_value_at_the_end_of_a_blow_up_is_its_symptom() -> None:
     diagnosis = diagnose(
         [
