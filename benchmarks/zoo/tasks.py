@@ -232,7 +232,7 @@ def _ahead() -> Plan:
 
 def _vowels() -> Plan:
     arch = {"net": "segmenting-unet", "outputs": len(report.VOWELS) + 1, "width": 6}
-    return Plan("vowels", "segmentation", 250, 8e-3, arch=arch, batch_size=16)
+    return Plan("vowels", "segmentation", 300, 5e-3, arch=arch, batch_size=16)
 
 
 def _blend() -> Plan:
