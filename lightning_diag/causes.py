@@ -160,6 +160,13 @@ CAUSES: tuple[Pattern, ...] = (
         given=("setup/odd-initialization",),
     ),
     Pattern(
+        "wrong-mode",
+        "the model is trained in evaluation mode",
+        {"setup/eval-mode": 1.6},
+        ("loss/not-learning", "loss/plateau", "fit/overfitting", "gradients/vanishing", "gradients/exploding"),
+        "call self.train() in on_train_start and train 200 steps: if loss and validation get better, that was it",
+    ),
+    Pattern(
         "dead-units",
         "units of the network are dead",
         {"activations/dead": 2.2, "activations/collapsed": 1.0},

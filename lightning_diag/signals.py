@@ -75,6 +75,8 @@ SIGNALS: dict[str, Signal] = _table(
         "weight/kurtosis", "1", "parameter", "same", (), "of its elements at first: 1.8 uniform, 3 normal, 0 all equal"
     ),
     Signal("weight/called", "0 or 1", "parameter", "same", (), "1 where the first sampled step called its module"),
+    Signal("mode/dropout", "0 or 1", "dropout", "same", (), "1 where a layer is in evaluation mode in training; once"),
+    Signal("mode/batch_norm", "0 to 2", "batch_norm", "same", (), "the same; 2 with statistics as they began"),
     Signal("update/parameter_norm", "weight", "parameter", "norm", (), "norm of the step's change; only if sharded"),
     Signal("update/parameter_ratio", "1", "parameter", "same", _SPREAD, "norm of the step's change over weight norm"),
     Signal("grad/zero_frac", "1", None, "mean", (), "share of gradients that are exactly 0, from a strided sample"),

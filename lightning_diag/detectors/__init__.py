@@ -59,6 +59,7 @@ from lightning_diag.detectors.sanity_worse_than_linear import SanityWorseThanLin
 from lightning_diag.detectors.sanity_wrong_gradient import SanityWrongGradient
 from lightning_diag.detectors.setup_adam_with_l2 import SetupAdamWithL2
 from lightning_diag.detectors.setup_decay_on_norm import SetupDecayOnNorm
+from lightning_diag.detectors.setup_eval_mode import SetupEvalMode
 from lightning_diag.detectors.setup_mostly_padding import SetupMostlyPadding
 from lightning_diag.detectors.setup_odd_initialization import SetupOddInitialization
 from lightning_diag.detectors.setup_tiny_batch import SetupTinyBatch
@@ -133,6 +134,7 @@ __all__ = [
     "SanityWrongGradient",
     "SetupAdamWithL2",
     "SetupDecayOnNorm",
+    "SetupEvalMode",
     "SetupMostlyPadding",
     "SetupOddInitialization",
     "SetupTinyBatch",

@@ -10,6 +10,7 @@ from lightning_diag.probes.along import AlongProbe
 from lightning_diag.probes.chance import ChanceProbe
 from lightning_diag.probes.gradient import GradientProbe
 from lightning_diag.probes.loss import LossProbe
+from lightning_diag.probes.modes import ModeProbe
 from lightning_diag.probes.precision import PrecisionProbe
 from lightning_diag.probes.scaler import ScalerProbe
 from lightning_diag.probes.start import StartProbe
@@ -22,7 +23,7 @@ class GradientMonitor(Monitor):
     them, because a symptom without a consequence is a note and no warning.
 
     Rules: ``gradients/*`` and ``updates/*``, ``setup/odd-initialization``, ``setup/adam-with-l2``,
-    ``setup/decay-on-norm``.
+    ``setup/decay-on-norm``, ``setup/eval-mode``.
 
     Example:
         >>> GradientMonitor().findings
@@ -39,6 +40,7 @@ class GradientMonitor(Monitor):
                 (name, AccuracyProbe()),
                 (name, GradientProbe()),
                 (name, StartProbe()),
+                (name, ModeProbe()),
                 (name, PrecisionProbe()),
                 (name, AlongProbe()),
                 (name, ScalerProbe()),
@@ -58,6 +60,7 @@ class GradientMonitor(Monitor):
                 detectors.UpdateLost(),
                 detectors.UpdateUnequal(),
                 detectors.SetupOddInitialization(),
+                detectors.SetupEvalMode(),
                 detectors.SetupAdamWithL2(),
                 detectors.SetupDecayOnNorm(),
             ],
