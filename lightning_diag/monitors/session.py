@@ -94,6 +94,7 @@ class Session:
         if main and (given is None or any(isinstance(sink, RecordSink) for sink in given)):
             self.run_dir = make_dir(trainer, options.run_dir, saved, self.guard)
         sinks = sinks_of(trainer, self.run_dir, self.guard) if main and given is None else list(given or ())
+        self._sinks = sinks
         self._records = [sink for sink in sinks if isinstance(sink, RecordSink)]
         unique: dict[type[Probe], tuple[str, Probe]] = {}
         for owner, probe in sorted(parts.probes, key=lambda named: not named[1].configured):
@@ -149,6 +150,8 @@ class Session:
             hook.remove()
         self._hooks.clear()
         self._stopwatch.remove()
+        for sink in self._sinks:
+            sink.broke_off = failed
         for record in self._records:
             record.status = "failed" if failed else "finished"
         self.pipeline.finish(failed=failed)

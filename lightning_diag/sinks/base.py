@@ -40,7 +40,12 @@ class Sink(ABC):
 
     Two methods must be written; ``open``, ``close``, ``block`` and ``coverage`` may be. After ``close`` a sink may be
     opened again (a second ``fit`` on the same trainer).
+
+    Attributes:
+        broke_off: whether an exception ended the run; set before ``close``.
     """
+
+    broke_off: bool = False
 
     def open(self, run: RunInfo) -> None:  # noqa: B027 - optional
         """Get ready; called once before the first reading."""

@@ -84,8 +84,10 @@ class ConsoleSink(Sink):
         if self._closed:
             return
         self._closed = True
-        style = "green" if diagnosis.healthy else STYLE.get(diagnosis.severity or Severity.INFO, "")
-        lines = [Text.assemble(("lightning_diag ", "dim"), (clean(diagnosis.verdict), style))]
+        well = diagnosis.healthy and not self.broke_off
+        style = "green" if well else STYLE.get(diagnosis.severity or Severity.INFO, "")
+        until = "The run broke off. Until then: " if self.broke_off else ""
+        lines = [Text.assemble(("lightning_diag ", "dim"), (until + clean(diagnosis.verdict), style))]
         for cause in diagnosis.causes[:SHOWN_CAUSES]:
             lines += _card(cause)
         if len(diagnosis.causes) > SHOWN_CAUSES:

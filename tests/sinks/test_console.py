@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import sys
@@ -8,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from lightning_diag import Diagnostics
 from lightning_diag.diagnosis import Cause, Coverage, Diagnosis, diagnose
 from lightning_diag.finding import Finding, Severity
 from lightning_diag.reading import Reading
 from lightning_diag.sinks.base import RunInfo
 from lightning_diag.sinks.console import ConsoleSink
 from tests.sinks.screen import Screen
+from tests.training import Classifier, fit
 
 SPIKE = Finding("loss/spike", Severity.WARNING, 41, 0, ("a", "b", "c"), "loss 9.1 is 4 times its median 2.2")
 LINE = "lightning_diag WARNING loss/spike at step 41 in a, b (+1): loss 9.1 is 4 times its median 2.2"
@@ -118,6 +121,20 @@ def test_a_healthy_run_is_its_verdict_and_its_checklist() -> None:
     assert "    ok: the learning rate is in a sane range" in listed
     assert "    not-measurable: nothing leaks (not among the rules of this run)" in listed
     assert "Healthy" in diagnosis.verdict
+
+
+@pytest.mark.parametrize("broken", [True, False])
+def test_a_run_that_broke_off_is_not_called_healthy_without_saying_so(tmp_path: Path, broken: bool) -> None:
+    class Breaks(Classifier):
+        def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+            if broken and self.global_step == 20:
+                raise RuntimeError("the user's own")
+
+    stream = io.StringIO()
+    with contextlib.suppress(RuntimeError):
+        fit(Breaks(), [Diagnostics(sinks=[ConsoleSink(file=stream)])], tmp_path, steps=30)
+    verdict = next(line for line in stream.getvalue().splitlines() if "checks ran" in line)
+    assert verdict.startswith("lightning_diag The run broke off. Until then: ") == broken
 
 
 def test_nothing_checked_says_so_and_why_when_asked() -> None:
