@@ -210,8 +210,8 @@ CAUSES: tuple[Pattern, ...] = (
         {"updates/too-small": 2.0, "loss/too-slow": 1.4},
         ("loss/not-learning", "loss/plateau", "fit/underfitting", "classes/collapsed", "classes/neglected",
          "classes/confused"),
-        "repeat the first 200 steps with 10 times the learning rate: if the loss falls faster without spikes, that was "
-        "it",
+        "print the learning rate over 100 steps: if a schedule has it fall early, step that once an epoch; else repeat "
+        "the first 200 steps with 10 times as much: if the loss falls faster without spikes, that was it",
     ),
     Pattern(
         "batch-too-small",
