@@ -17,6 +17,8 @@ from lightning_diag.reading import Reading
 
 NAMED = 5
 EARLY_STEPS = 50  # sooner than other class rules, as a single pass says nothing here
+SHARE = 0.1  # of the plan before which rare classes are only not learned yet
+DENSE = 2.0  # labels a sample from which each holds many (pixels): what is small in a picture isn't seldom seen
 PASSES = 4  # in a row in which mildly rare classes must be missed: early on they are only learned later
 FEW = 10  # different training samples a class has at least if it is its rarity, and not little data, that does harm
 TIMES = 3.0  # as often as the others
@@ -58,8 +60,9 @@ class ClassImbalanced(Detector):
         the ratio is exceeded: info; a warning when a rare class's recall is surely under the limit, twice in a row, or
         when classes that are ``mild`` times rarer are surely missed more often, four times in a row and at least three
         times as often (not with fewer than 10 different samples of one: then there is little data). The first stays
-        info with fewer than 10 different samples a class on average. Nothing is said before step 50, but passes before
-        it count towards those in a row.
+        info with fewer than 10 different samples a class on average, and where samples hold many labels each
+        (segmentation): what is small in every picture is no rare sample, and ``classes/neglected`` says if it is never
+        learned. Nothing is said before step 50 and a tenth of the plan, but passes before count towards those in a row.
 
     False alarms:
         Imbalance that is learned anyway stays info.
@@ -104,6 +107,7 @@ class ClassImbalanced(Detector):
         self._train: list[float] = []
         self._row = 0
         self._different = np.inf  # training samples
+        self._dense = False  # whether samples hold many labels each
         self._missed = 0  # passes in a row in which mildly rare classes were missed more often
 
     def update(self, reading: Reading) -> Finding | None:
@@ -120,11 +124,15 @@ class ClassImbalanced(Detector):
         total = np.array(self._train)
         if total.size != seen.support.size or total.sum() < SAMPLES * total.size:
             raise NotMeasurable(f"needs {SAMPLES:.0f} sampled training samples a class, saw {total.sum():.0f} in all")
+        samples = reading.facts.samples_a_step
+        self._dense = samples is not None and total.sum() > DENSE * samples * reading.step
         missed = self._mildly(reading, seen, total)
         rare = (total * self.ratio < total.max()) & (seen.support > 0)
         suffering = self._suffering(seen, total, rare)
         self._row = self._row + 1 if suffering.size else 0
         settled(reading, EARLY_STEPS)  # passes before count towards those in a row
+        if reading.progress is not None and reading.progress < SHARE:
+            raise NotMeasurable(f"rare classes are judged after {percent(SHARE)} of the plan: they are learned last")
         if not rare.any():
             return missed
         if missed is not None and self._row < 2:
@@ -142,7 +150,7 @@ class ClassImbalanced(Detector):
         enough = float(total[rare].min()) / total.sum() * self._different >= FEW  # else there is little data
         suffers = enough and n >= self.support and low > high + self.gap and misses * m >= TIMES * others * n
         self._missed = self._missed + 1 if suffers else 0
-        if self._missed < PASSES:
+        if self._missed < PASSES or self._dense:
             return None
         order = sorted(np.flatnonzero(rare), key=lambda k: -float(seen.error[k]))
         ratio = float(total.max() / max(total[rare].max(), 1.0))
@@ -171,7 +179,7 @@ class ClassImbalanced(Detector):
         little = self._different < FEW * total.size  # all are short of samples, some by chance
         return self.found(
             reading,
-            Severity.WARNING if self._row >= 2 and not little else Severity.INFO,
+            Severity.WARNING if self._row >= 2 and not (little or self._dense) else Severity.INFO,
             f"{seen.names[k]} has {percent(float(total[k] / total.sum()))} of the training samples, {ratio:.0f} times "
             f"fewer than the largest class (limit {self.ratio:g}), and {percent(recall)} of its {int(seen.support[k])} "
             "validation samples are recognized.",

@@ -40,7 +40,8 @@ class LossBadStart(TrendDetector):
         limit: ratio from which the start is worth a note; higher = fires on fewer runs. Default 1.5: healthy
             classifiers began at 0.97 to 1.21; at least 2.5 for a regression, as the variance of an untrained output
             adds to that of the target, and ``1 + 1 / chance`` for squared errors of one-hot targets, whose variance is
-            small against that of usual outputs (``bad`` as well).
+            small against that of usual outputs (``bad`` as well). With unequal classes both are times what an even
+            guess, an untrained network's, costs over the best constant one.
         bad: ratio from which it can be a warning; higher = fewer warnings. Default 3. A head initialized 30 times too
             large does no harm under Adam, so the ratio alone is never one.
         settle_steps: steps to wait for the noise and for an estimate of the chance loss; higher = later. Default 20.
@@ -143,6 +144,9 @@ class LossBadStart(TrendDetector):
         if facts.loss_kind == "mse (one-hot)":  # outputs of unit variance, the usual size, add 1 to a chance below 0.25
             usual = 1 + 1 / chance
             return max(self.limit, usual), max(self.bad, usual)
+        if facts.task == "classification" and facts.num_classes and (facts.loss_kind or "").startswith("cross"):
+            uniform = max(1.0, math.log(facts.num_classes) / chance)  # rare classes: an even guess costs more
+            return self.limit * uniform, self.bad * uniform
         return (max(self.limit, REGRESSION) if facts.task == "regression" else self.limit), self.bad
 
     def _finding(

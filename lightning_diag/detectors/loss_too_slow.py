@@ -22,6 +22,7 @@ AT_CHANCE = 0.97  # from here on nothing was learned at all: loss/not-learning's
 WARM = 0.1  # a rate whose peak comes later than this share of the plan is one long warm-up
 FEW, NOISY = 6, 0.1  # samples a step below which batches are tiny; scatter of their losses over chance that is noise
 SHORT_PLAN, SHORT = 300, 1.2  # steps of a plan below which the limits are raised: much of it is a slow start
+FASTER, DONE = 2.0, 0.2  # pace of a run that got going late; what it may have left at the end, if it goes on like that
 DECAYED = 0.2  # share of its peak below which the rate is meant to be small
 
 
@@ -61,7 +62,8 @@ class LossTooSlow(Detector):
         A loss that falls in a straight line by nature. Not judged where chance isn't known, after a long warm-up, with
         a decayed learning rate or without a plan, nor where a classifier's loss is the squared error and
         validation is right on more than halfway from chance to all: such a loss falls when accuracy has long risen.
-        Measured: `docs/accuracy.md`.
+        Below 300 steps not where the second quarter brought more than twice as much as the first and two more like it
+        would leave less than 0.2: such a run got going late. Measured: `docs/accuracy.md`.
 
     Cost:
         1 µs a step.
@@ -148,6 +150,9 @@ class LossTooSlow(Detector):
         if samples < FEW and several_classes(reading.facts) and now > limit and self._scatter > NOISY:
             return self._noise(reading, limit, now, samples)
         if not (limit < now and self._train[1] < AT_CHANCE and min(paces) >= self.pace):
+            return None
+        late = planned < SHORT_PLAN and min(paces) > FASTER
+        if late and any(half - 2 * (quarter - half) < DONE for quarter, half in curves):
             return None
         return self._finding(reading, limit, now, min(paces))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from lightning_diag.detectors.class_imbalanced import ClassImbalanced
 from lightning_diag.detectors.class_neglected import ClassNeglected
 from lightning_diag.errors import NotMeasurable
 from lightning_diag.finding import Severity
-from lightning_diag.reading import Reading
+from lightning_diag.reading import Facts, Reading
 from tests.detectors.class_stream import judged, passed, uniform
 
 
@@ -103,6 +104,21 @@ def test_imbalance_that_is_learned_is_a_note_and_one_that_shows_a_warning() -> N
         assert said[-1] is not None and said[-1].severity == severity
     with pytest.raises(NotMeasurable, match="sampled training samples"):
         ClassImbalanced().update(passed(0, lost, train=[5, 5, 1]))
+
+
+def test_what_is_small_in_every_picture_is_a_note_and_nothing_is_said_in_the_first_tenth_of_a_plan() -> None:
+    lost = uniform(3, 100, 0.05)
+    lost[2] = [40, 40, 20]
+
+    def severity(batch: int, planned: int) -> Severity | None:
+        passes = [passed(e, lost, train=[500, 500, 20]) for e in range(4)]
+        known = Facts(planned_steps=planned, batch_size=batch)
+        said = judged(ClassImbalanced(), [dataclasses.replace(p, facts=known) for p in passes])
+        return said[-1].severity if said[-1] else None
+
+    assert severity(16, 1000) == Severity.WARNING  # 4 passes of 1,020 labels in 400 steps: less than one a sample
+    assert severity(4, 1000) == Severity.INFO
+    assert severity(16, 4001) is None
 
 
 def test_classes_a_few_times_rarer_that_are_missed_are_a_warning_together() -> None:

@@ -60,6 +60,14 @@ def test_squared_errors_of_one_hot_targets_start_at_the_variance_of_the_outputs(
     assert told(watch(LossBadStart(), stream(2.0 * noise(500, 0.05), squares)))[-1][1] == "warning"
 
 
+def test_an_even_guess_of_unequal_classes_is_no_bad_start() -> None:
+    rare = known(500, chance_loss=0.5, loss_kind="cross-entropy", num_classes=4)  # an even guess costs log 4 = 1.39
+    assert watch(LossBadStart(), stream(2.0 * noise(500, 0.05), rare)) == []
+    assert told(watch(LossBadStart(), stream(5.0 * noise(500, 0.05), rare)))[-1][1] == "warning"
+    equal = known(500, chance_loss=1.386, loss_kind="cross-entropy", num_classes=4)
+    assert watch(LossBadStart(), stream(2.5 * noise(500, 0.05), equal)) != []
+
+
 def test_a_regression_may_start_at_twice_the_variance() -> None:
     losses = decay(500, start=2 * CHANCE) * noise(500, 0.05)
     assert watch(LossBadStart(), stream(losses, known(500, task="regression"))) == []

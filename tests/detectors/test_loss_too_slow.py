@@ -100,6 +100,14 @@ def test_a_short_plan_may_have_more_left() -> None:
     assert left(0.55, 299) == left(0.55, 200) == 0
 
 
+def test_a_short_run_that_got_going_late_is_left_in_peace() -> None:
+    def late(planned: int) -> int:
+        short = replace(CLASSES, planned_steps=planned)
+        return len(run(lambda p: 1 - max(0.0, 1.4 * (p * 1000 / planned - 0.24)), short, val=False))
+
+    assert (late(299), late(300)) == (0, 1)
+
+
 def test_a_resumed_run_is_judged_as_one() -> None:
     first, second = LossTooSlow(), LossTooSlow()
     for step in range(1, 400):
