@@ -25,9 +25,7 @@ class DataLeakage(Detector):
     Formula:
         share of the validation samples whose content hash (63 bits) has passed in training, those that training repeats
         within an epoch (blank images, common phrases) left out. Fires above ``max(limit, 3 * d)`` with d the share of
-        repeats within training. ``s`` leaked of ``n`` samples, all of them answered right, make the error rate ``e`` of
-        the others look smaller by ``e s / n``: at ``e = 1/2``, where chance moves it most, that is more than its 95 %
-        interval, ``sqrt(1 / n)``, where ``s > 2 sqrt(n)``.
+        repeats within training.
 
     Reads:
         ``data/leaked_frac data/leaked_samples data/duplicate_frac data/renewed_frac``.
@@ -36,19 +34,13 @@ class DataLeakage(Detector):
         limit: share of the validation samples; higher = later. Default 0.005: CIFAR-10's test set holds 3.3 %
             near-duplicates of its training set, most benchmarks far less exact ones.
         least: samples that must have leaked. Default 3.
-        noise: leaked samples, in square roots of the number of validation samples, up to which it is a note; higher =
-            fewer warnings. Default 2. Fault zoo: trainings with 0.75 to 1.2 never lost a point of their score without
-            these samples but one, which lost 1.2; those that lost 1.5 and more had 9 and more.
-        much: share from which it is a warning, whatever their number: a split went wrong then, and what is reported on
-            it later may be worth less than this score; lower = more warnings. Default 0.03, what CIFAR-10 is known for.
         text: the same share for language models, up to which it is a note: texts repeat themselves. Default 0.15, for
             the lower Wilson bound (95 %) of the share: up to 14 % of common sets stand in them twice (Lee et al.), and
             one random split of 60,000 characters of code gave 9 %.
 
     Fires when:
-        the share is exceeded: a warning from ``much`` on and where the leaked samples can move the score by more than
-        chance does (of a language model where it is surely the larger share), which can't be seen in any curve; else
-        info.
+        a warning whenever the share is exceeded (of a language model surely the larger one, else info): what the score
+        is worth can't be seen in any curve.
 
     False alarms:
         Small discrete tables, where equal rows are no copies, if they hardly repeat within training. Overfitting one
@@ -60,10 +52,8 @@ class DataLeakage(Detector):
     Examples:
         >>> import numpy as np
         >>> detector = DataLeakage()
-        >>> for samples in (12, 120):
-        ...     values = {"data/leaked_frac": np.float64(samples / 1000), "data/leaked_samples": np.float64(samples)}
-        ...     print(detector.update(Reading(47, 0, values, stage="validation")).severity)
-        info
+        >>> values = {"data/leaked_frac": np.float64(0.012), "data/leaked_samples": np.float64(12)}
+        >>> print(detector.update(Reading(47, 0, values, stage="validation")).severity)
         warning
 
     References:
@@ -80,14 +70,10 @@ class DataLeakage(Detector):
     refresh: ClassVar[bool] = True
     resolve_after: ClassVar[int | None] = None
 
-    def __init__(
-        self, limit: float = 0.005, least: int = 3, text: float = 0.15, noise: float = 2.0, much: float = 0.03
-    ) -> None:
+    def __init__(self, limit: float = 0.005, least: int = 3, text: float = 0.15) -> None:
         self.limit = number("limit", limit, 0, 1)
         self.least = whole("least", least, 1)
         self.text = number("text", text, 0, 1)
-        self.noise = number("noise", noise, 0)
-        self.much = number("much", much, 0, 1)
         super().__init__()
 
     def _reset(self) -> None:
@@ -112,13 +98,11 @@ class DataLeakage(Detector):
             return None
         surely = float(wilson(count, count / share)[0])
         usual = reading.facts.task == "language-model" and surely <= self.text
-        little = share < self.much and count <= self.noise * (count / share) ** 0.5
-        harm = ", too few to move the score by more than chance does" if little else ""
         return self.found(
             reading,
-            Severity.INFO if usual or little else Severity.WARNING,
+            Severity.INFO if usual else Severity.WARNING,
             f"{percent(share)} of the validation samples ({count:.0f}) have passed in training, bit for bit "
-            f"(limit {percent(limit)}){harm}.",
+            f"(limit {percent(limit)}).",
             where=reading.names("leaked"),
             evidence={"value": share, "limit": limit, "samples": count},
             advice=(
