@@ -9,6 +9,7 @@ from statistics import median, stdev
 from typing import ClassVar
 
 from lightning_diag.detectors._arguments import number, whole
+from lightning_diag.detectors._even import even
 from lightning_diag.detectors._lr_watch import LrWatch
 from lightning_diag.detectors._trend import TrendDetector
 from lightning_diag.errors import NotMeasurable
@@ -144,9 +145,9 @@ class LossBadStart(TrendDetector):
         if facts.loss_kind == "mse (one-hot)":  # outputs of unit variance, the usual size, add 1 to a chance below 0.25
             usual = 1 + 1 / chance
             return max(self.limit, usual), max(self.bad, usual)
-        if facts.task == "classification" and facts.num_classes and (facts.loss_kind or "").startswith("cross"):
-            uniform = max(1.0, math.log(facts.num_classes) / chance)  # rare classes: an even guess costs more
-            return self.limit * uniform, self.bad * uniform
+        uneven = even(facts)  # rare classes: an even guess costs more
+        if uneven > 1:
+            return self.limit * uneven, self.bad * uneven
         return (max(self.limit, REGRESSION) if facts.task == "regression" else self.limit), self.bad
 
     def _finding(

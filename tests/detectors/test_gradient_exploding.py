@@ -37,6 +37,17 @@ def test_the_worse_the_loss_the_sooner_it_is_told() -> None:
     assert first(findings(GradientExploding(), stream(scaled(2000, 4.0), known=known)), Severity.WARNING) == 20
 
 
+def test_with_a_yes_in_fifty_an_even_guess_is_the_unit_and_not_the_best_guess() -> None:
+    seldom = facts(planned_steps=500, chance_loss=0.098, task="classification", loss_kind="bce")  # 7.07 times less
+    plain = facts(planned_steps=500)
+    assert findings(GradientExploding(), stream(scaled(1000, 7.0), known=seldom)) == []  # 1000 * 0.03 / 2.3 / 7.07 = 2
+    assert findings(GradientExploding(), stream(scaled(1000, 7.0), known=plain))
+    worse = findings(GradientExploding(), stream(scaled(20_000, 14.0), known=seldom))  # twice an even guess
+    assert first(worse, Severity.WARNING) == 20 and "times the loss of an even guess" in worse[0].message
+    level = findings(GradientExploding(), stream(scaled(20_000, 7.0), range(1, 60), seldom))
+    assert {f.severity for f in level} == {Severity.INFO}
+
+
 def test_of_losses_that_compete_nobody_knows_the_scale() -> None:
     known = facts(optimizers=("Adam", "Adam"), automatic_optimization=False)
     assert findings(GradientExploding(), stream(scaled(1e4, float("nan")), known=known)) == []

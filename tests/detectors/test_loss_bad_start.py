@@ -64,6 +64,9 @@ def test_an_even_guess_of_unequal_classes_is_no_bad_start() -> None:
     rare = known(500, chance_loss=0.5, loss_kind="cross-entropy", num_classes=4)  # an even guess costs log 4 = 1.39
     assert watch(LossBadStart(), stream(2.0 * noise(500, 0.05), rare)) == []
     assert told(watch(LossBadStart(), stream(5.0 * noise(500, 0.05), rare)))[-1][1] == "warning"
+    seldom = known(500, chance_loss=0.1, loss_kind="bce", num_classes=2)  # a yes in fifty: log 2 is 6.9 times chance
+    assert watch(LossBadStart(), stream(0.75 * noise(500, 0.05), seldom)) == []
+    assert told(watch(LossBadStart(), stream(2.5 * noise(500, 0.05), seldom)))[-1][1] == "warning"
     equal = known(500, chance_loss=1.386, loss_kind="cross-entropy", num_classes=4)
     assert watch(LossBadStart(), stream(2.5 * noise(500, 0.05), equal)) != []
 
