@@ -107,7 +107,6 @@ class ClassImbalanced(Detector):
         self._train: list[float] = []
         self._row = 0
         self._different = np.inf  # training samples
-        self._dense = False  # whether samples hold many labels each
         self._missed = 0  # passes in a row in which mildly rare classes were missed more often
 
     def update(self, reading: Reading) -> Finding | None:
@@ -124,8 +123,6 @@ class ClassImbalanced(Detector):
         total = np.array(self._train)
         if total.size != seen.support.size or total.sum() < SAMPLES * total.size:
             raise NotMeasurable(f"needs {SAMPLES:.0f} sampled training samples a class, saw {total.sum():.0f} in all")
-        samples = reading.facts.samples_a_step
-        self._dense = samples is not None and total.sum() > DENSE * samples * reading.step
         missed = self._mildly(reading, seen, total)
         rare = (total * self.ratio < total.max()) & (seen.support > 0)
         suffering = self._suffering(seen, total, rare)
@@ -150,7 +147,7 @@ class ClassImbalanced(Detector):
         enough = float(total[rare].min()) / total.sum() * self._different >= FEW  # else there is little data
         suffers = enough and n >= self.support and low > high + self.gap and misses * m >= TIMES * others * n
         self._missed = self._missed + 1 if suffers else 0
-        if self._missed < PASSES or self._dense:
+        if self._missed < PASSES or _dense(reading, total):
             return None
         order = sorted(np.flatnonzero(rare), key=lambda k: -float(seen.error[k]))
         ratio = float(total.max() / max(total[rare].max(), 1.0))
@@ -179,7 +176,7 @@ class ClassImbalanced(Detector):
         little = self._different < FEW * total.size  # all are short of samples, some by chance
         return self.found(
             reading,
-            Severity.WARNING if self._row >= 2 and not (little or self._dense) else Severity.INFO,
+            Severity.WARNING if self._row >= 2 and not (little or _dense(reading, total)) else Severity.INFO,
             f"{seen.names[k]} has {percent(float(total[k] / total.sum()))} of the training samples, {ratio:.0f} times "
             f"fewer than the largest class (limit {self.ratio:g}), and {percent(recall)} of its {int(seen.support[k])} "
             "validation samples are recognized.",
@@ -187,6 +184,12 @@ class ClassImbalanced(Detector):
             evidence={"value": ratio, "limit": self.ratio, "recall": recall, "samples": float(seen.support[k])},
             advice=ADVICE,
         )
+
+
+def _dense(reading: Reading, total: Array) -> bool:
+    """Whether samples hold many labels each, given how many of each class training has shown."""
+    samples = reading.facts.samples_a_step
+    return samples is not None and bool(total.sum() > DENSE * samples * reading.step)
 
 
 def _frequent(total: Array) -> NDArray[np.bool_]:

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from lightning_diag.detectors._arguments import number, whole
+from lightning_diag.detectors._memorizing import PASSES
 from lightning_diag.detectors._words import percent
 from lightning_diag.detectors.base import Detector
 from lightning_diag.detectors.setup_adam_with_l2 import COUPLED
@@ -18,8 +19,7 @@ from lightning_diag.reading import Facts, Reading
 SHORT, SHORT_LANGUAGE = 0.1, 0.45  # R that is high where weights forget within ``memory`` steps
 # share of their first norm, the median weight matrix: healthy runs had 0.8 and more, decay by 1 and more 0 to 0.7
 SHRUNK = 0.65
-PASSES = 4  # over the data up to which repeated data are as good as new ones
-FRESH_LEFT = 0.6  # R that is high for a language model in such a plan
+FRESH_LEFT = 0.6  # R that is high for a language model that sees its data a few times only
 
 
 class FitOverRegularized(Detector):

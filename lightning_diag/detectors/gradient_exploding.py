@@ -127,7 +127,6 @@ class GradientExploding(Detector):
         self._norms = SortedWindow(self.samples)
         self._past = SortedWindow(self.baseline)
         self._delay: deque[float] = deque()  # norms too young for the baseline
-        self._even = 1.0  # loss of an even guess over chance: where classes are unequal, what every network starts at
         self._held = 0  # samples the baseline has been frozen for
         self._start = np.zeros(0)
 
@@ -142,8 +141,7 @@ class GradientExploding(Detector):
             raise NotMeasurable("the gradient was not finite at every sample so far")
         if self._start.shape != weight.shape:
             self._start = weight.copy()
-        self._even = even(reading.facts)
-        unit = self._run.unit * self._even
+        unit = self._run.unit * even(reading.facts)
         grown = measured & (self._rms(reading)[layers] > TINY_RMS) & (weight[layers] > 0)
         layers = layers[grown]
         if not len(layers):
@@ -179,8 +177,9 @@ class GradientExploding(Detector):
             self._past.push(oldest)
         return jump
 
-    def _severity(self) -> Severity:
-        run, relative = self._run, self._run.relative / self._even
+    def _severity(self, start: float) -> Severity:
+        """Judge the loss, given the level over chance at which every network starts."""
+        run, relative = self._run, self._run.relative / start
         early = AT_ONCE_STEPS if relative > OUT else SOON_STEPS
         if run.watched < (early if run.known else SOON_UNKNOWN_STEPS) or math.isnan(relative):
             return Severity.INFO
@@ -190,17 +189,15 @@ class GradientExploding(Detector):
         worse = self.worse if soon else self.lost
         sure = run.known and (run.ripe or relative > FAR)
         high = sure or not run.trail or run.relative > HIGH * max(r for _, r in run.trail)
-        suffers = (run.above_start / self._even > worse and high) or (soon and run.diverging())
+        suffers = (run.above_start / start > worse and high) or (soon and run.diverging())
         return Severity.WARNING if suffers else Severity.INFO
 
-    @property
-    def _reference(self) -> str:
-        return "the chance loss" if self._even == 1 else "the loss of an even guess"
-
     def _finding(self, reading: Reading, where: list[str], jump: float) -> Finding:
-        value, facts, severity = self._ratios.median(), reading.facts, self._severity()
+        value, facts, start = self._ratios.median(), reading.facts, even(reading.facts)
+        severity = self._severity(start)
         by_ratio = value > self.ratio
-        unit = f" times {self._reference}" if self._run.known else ""
+        reference = "the chance loss" if start == 1 else "the loss of an even guess"
+        unit = f" times {reference}" if self._run.known else ""
         said = (
             f"The gradient of {where[0]} is {value:.3g} times its weights{unit} (limit {self.ratio:g}"
             if by_ratio
@@ -208,7 +205,7 @@ class GradientExploding(Detector):
         )
         said += f", median over {self.samples} samples)"
         if severity > Severity.INFO:
-            said += f", and the loss stands at {self._run.above_start / self._even:.3g} times its reference"
+            said += f", and the loss stands at {self._run.above_start / start:.3g} times its reference"
         said += f"; clipping at {facts.clip_val:g} is on, this is before it" if facts.clip_val else ""
         said += f"; {facts.optimizers[0]} is not sensitive to the scale of gradients" if scale_free(facts) else ""
         return self.found(

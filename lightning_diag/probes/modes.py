@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lightning_diag.probes.base import Batch, Probe, Scene, Values
@@ -31,7 +30,6 @@ class ModeProbe(Probe):
 
     def attach(self, scene: Scene) -> dict[str, str]:
         self._done = False
-        self._module = scene.module
         self._values: Values = []
         self._dropouts: dict[str, nn.Module] = {}
         self._norms: dict[str, BatchNorm] = {}
@@ -60,13 +58,12 @@ class ModeProbe(Probe):
         self._done = True
         if self._dropouts:
             self._values.append(("mode/dropout", np.array([float(not m.training) for m in self._dropouts.values()])))
-        if all(m.training for m in self._norms.values()):  # nothing has to be read from the device
-            codes: Tensor | NDArray[np.float64] = np.zeros(len(self._norms))
-        else:
+        norms = self._norms.values()
+        if any(not m.training for m in norms):
             with torch.no_grad():
-                codes = torch.stack([_code(m) for m in self._norms.values()])
-        if self._norms:
-            self._values.append(("mode/batch_norm", codes))
+                self._values.append(("mode/batch_norm", torch.stack([_code(m) for m in norms])))
+        elif norms:  # nothing has to be read from the device
+            self._values.append(("mode/batch_norm", np.zeros(len(norms))))
 
     def collect(self) -> Values:
         values, self._values = self._values, []
